@@ -1,0 +1,105 @@
+// swift-tools-version:6.2
+import PackageDescription
+
+/// Every target compiles in Swift 6 mode with warnings as errors; the house's floors
+/// (see README, "Architecture") are the dependency lists below, and they only point down.
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+]
+
+func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .testTarget(
+        name: name + "Tests",
+        dependencies: [.byName(name: name), "JouledTestKit"] + dependencies,
+        swiftSettings: strict
+    )
+}
+
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let package = Package(
+    name: "jouled",
+    products: [
+        .executable(name: "jouled", targets: ["jouled"]),
+        .executable(name: "joulectl", targets: ["joulectl"]),
+        .library(name: "JouledClient", targets: ["JouledClient"]),
+        .library(name: "JouledTestKit", targets: ["JouledTestKit"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
+    ],
+    targets: [
+        // Floor 0: quantities and C.
+        module("Units"),
+        .systemLibrary(
+            name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
+        .target(name: "COnnxRuntime"),
+        .target(name: "CLinux"),
+
+        // Floor 1: formats and the operating system.
+        module("ConfigDocument", ["Units", "TOMLKit"]),
+        module("Wire", ["Units"]),
+        module("Systemd", ["Units", "CSystemd", "CLinux"]),
+
+        // Floor 2: what the device is and what it has.
+        module("EnergyModel", ["Units", "ConfigDocument"]),
+        module("ModelStore", ["Units", "ConfigDocument", "EnergyModel", .product(name: "Crypto", package: "swift-crypto")]),
+        module("InferenceRuntime", ["Units", "COnnxRuntime", "CLinux"]),
+        module("PowerTelemetry", ["Units"]),
+
+        // Floor 3: sessions and decisions.
+        module("StreamSessions", ["Units", "Wire", "InferenceRuntime", "ModelStore"]),
+        module("Planner", ["Units"]),
+        module("PowerPolicy", ["Units", "ConfigDocument"]),
+        module("Quantizer", ["Units", "ModelStore", "EnergyModel", "InferenceRuntime"]),
+
+        // Floor 4: composition.
+        module(
+            "JouledDaemon",
+            [
+                "Units", "ConfigDocument", "Wire", "Systemd", "EnergyModel", "ModelStore",
+                "InferenceRuntime", "PowerTelemetry", "StreamSessions", "Planner", "PowerPolicy", "CLinux",
+            ]),
+        module("Simulation", ["Units", "EnergyModel", "PowerTelemetry", "Planner", "PowerPolicy"]),
+        module("JouledClient", ["Units", "Wire", "CLinux"]),
+
+        // Floor 5: executables only parse arguments and wire.
+        .executableTarget(
+            name: "jouled", dependencies: ["JouledDaemon", "Units", argumentParser], swiftSettings: strict),
+        .executableTarget(
+            name: "joulectl",
+            dependencies: [
+                "JouledClient", "ConfigDocument", "Units", "Wire", "ModelStore", "EnergyModel", "PowerPolicy", "Quantizer",
+                "InferenceRuntime", "JouledDaemon", argumentParser,
+            ],
+            swiftSettings: strict),
+
+        // Tests.
+        module("JouledTestKit", ["Units"]),
+        tests("Units"),
+        tests("ConfigDocument", ["Units"]),
+        tests("Wire", ["Units"]),
+        tests("Systemd", ["Units"]),
+        tests("EnergyModel", ["Units"]),
+        tests("ModelStore", ["Units", "EnergyModel"]),
+        tests("InferenceRuntime", ["Units"]),
+        tests("PowerTelemetry", ["Units"]),
+        tests("StreamSessions", ["Units", "Wire", "InferenceRuntime", "ModelStore"]),
+        tests("Planner", ["Units"]),
+        tests("PowerPolicy", ["Units", "ConfigDocument"]),
+        tests("Simulation", ["Units", "EnergyModel", "PowerTelemetry", "Planner", "PowerPolicy"]),
+        .testTarget(
+            name: "DaemonTests",
+            dependencies: ["JouledDaemon", "JouledClient", "JouledTestKit", "Units", "Wire", "ModelStore"],
+            swiftSettings: strict),
+    ]
+)

@@ -1,0 +1,19 @@
+// The few calls that Glibc's Swift module lacks because they need _GNU_SOURCE, are variadic, or are macros.
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/// accept4 with SOCK_NONBLOCK | SOCK_CLOEXEC. Returns the new descriptor or -errno.
+int clinux_accept(int listener);
+/// A bound, listening Unix stream socket, non-blocking and close-on-exec. Returns the descriptor or -errno.
+int clinux_listen_unix(const char *path, unsigned mode, int backlog);
+/// Connects to a Unix stream socket, close-on-exec. Returns the descriptor or -errno.
+int clinux_connect_unix(const char *path);
+/// Credentials of the peer of a Unix socket. Returns 0 or -errno.
+int clinux_peer_credentials(int fd, uint32_t *uid, uint32_t *gid, int32_t *pid);
+/// Names the calling thread (at most 15 bytes are kept).
+void clinux_name_thread(const char *name);
+/// Returns freed heap pages to the kernel (malloc_trim(0)).
+void clinux_trim_heap(void);
