@@ -5,6 +5,7 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -69,3 +70,8 @@ void clinux_name_thread(const char *name) {
 }
 
 void clinux_trim_heap(void) { malloc_trim(0); }
+
+int clinux_eventfd(void) {
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return fd < 0 ? -errno : fd;
+}

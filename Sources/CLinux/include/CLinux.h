@@ -17,3 +17,5 @@ int clinux_peer_credentials(int fd, uint32_t *uid, uint32_t *gid, int32_t *pid);
 void clinux_name_thread(const char *name);
 /// Returns freed heap pages to the kernel (malloc_trim(0)).
 void clinux_trim_heap(void);
+/// A non-blocking, close-on-exec eventfd. Returns the descriptor or -errno.
+int clinux_eventfd(void);
