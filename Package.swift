@@ -57,7 +57,7 @@ let package = Package(
         module("PowerTelemetry", ["Units"]),
 
         // Floor 3: sessions and decisions.
-        module("StreamSessions", ["Units", "Wire", "InferenceRuntime", "ModelStore"]),
+        module("StreamSessions", ["Units", "Wire", "Systemd", "InferenceRuntime"]),
         module("Planner", ["Units"]),
         module("PowerPolicy", ["Units", "ConfigDocument"]),
         module("Quantizer", ["Units", "ModelStore", "EnergyModel", "InferenceRuntime"]),
@@ -93,7 +93,7 @@ let package = Package(
         tests("ModelStore", ["Units", "EnergyModel"]),
         tests("InferenceRuntime", ["Units"]),
         tests("PowerTelemetry", ["Units"]),
-        tests("StreamSessions", ["Units", "Wire", "InferenceRuntime", "ModelStore"]),
+        tests("StreamSessions", ["Units", "Wire", "Systemd", "InferenceRuntime"]),
         tests("Planner", ["Units"]),
         tests("PowerPolicy", ["Units", "ConfigDocument"]),
         tests("Simulation", ["Units", "EnergyModel", "PowerTelemetry", "Planner", "PowerPolicy"]),

@@ -1,0 +1,69 @@
+import Units
+
+/// Decides when a stream's socket is read next.
+///
+/// Waking for each chunk costs more than the inference, so a stream in steady state is read on a grid of its period
+/// (a multiple of its hop), shared by all streams because the grid starts at the clock's zero. A stream that tolerates less than
+/// its hop is read whenever bytes arrive. A silent stream costs no timer: after `patience` empty reads it waits for readiness.
+public struct DrainSchedule: Sendable, Equatable {
+    public enum Wait: Sendable, Equatable {
+        /// Read at this time.
+        case until(MonotonicTime)
+        /// Read when the socket is readable.
+        case readable
+        /// Read again in the next turn: there was more than one turn takes.
+        case now
+        /// Write when the socket takes more; read nothing until then.
+        case writable
+        /// Nothing before the next assignment.
+        case assignment
+    }
+
+    static let patience = 3
+
+    /// Time between reads in steady state; nil reads on readiness.
+    public private(set) var period: Seconds?
+    private var emptyReads = 0
+    public private(set) var wait = Wait.readable
+
+    public init() {}
+
+    /// - Parameters:
+    ///   - windowTime: time from one answered window to the next (hop x cadence).
+    ///   - tolerance: lateness that the client accepts.
+    public mutating func set(windowTime: Seconds, coalescing: Int, tolerance: Seconds) {
+        // Half a window of slack keeps a tolerance equal to the hop on the grid.
+        period = tolerance < windowTime * 0.5 ? nil : windowTime * Double(max(1, coalescing))
+    }
+
+    /// After a read that found nothing.
+    public mutating func foundNothing(at now: MonotonicTime) {
+        emptyReads += 1
+        wait = emptyReads >= Self.patience ? .readable : next(after: now)
+    }
+
+    /// After a read that took all there was.
+    public mutating func tookAll(at now: MonotonicTime) {
+        emptyReads = 0
+        wait = next(after: now)
+    }
+
+    /// After a turn that left bytes in the socket.
+    public mutating func leftMore() {
+        emptyReads = 0
+        wait = .now
+    }
+
+    /// The pacer allows more only at `time`.
+    public mutating func limited(until time: MonotonicTime) { wait = .until(time) }
+
+    /// The client does not read its results.
+    public mutating func blocked() { wait = .writable }
+
+    private func next(after now: MonotonicTime) -> Wait {
+        guard let period else { return .readable }
+        let step = UInt64(period.value * 1e9)
+        guard step > 0 else { return .readable }
+        return .until(MonotonicTime(nanoseconds: (now.nanoseconds / step + 1) * step))
+    }
+}

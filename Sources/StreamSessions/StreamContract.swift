@@ -1,0 +1,129 @@
+import InferenceRuntime
+import Units
+import Wire
+
+/// What a stream's samples are and how they become windows of a model: fixed when the stream opens.
+public struct StreamContract: Sendable {
+    /// What is done to a window's values before the model sees them.
+    public enum Normalization: Sendable, Equatable {
+        /// Nothing.
+        case none
+        /// Each window is shifted to mean 0 and scaled to standard deviation 1 (left at 0 if it is constant).
+        case standard
+    }
+
+    /// Samples per second and channel.
+    public var sampleRateHz: Double
+    public var channels: Int
+    public var format: SampleFormat
+    /// Value of one step of s16le; f32le samples are taken as they are.
+    public var s16Scale: Float
+    /// Samples that a window covers, between the starts of windows, and put before each window.
+    public var window: Int
+    public var hop: Int
+    public var context: Int
+    /// True if the last partial window is completed with zeros when the client ends the stream.
+    public var padsTail: Bool
+    public var normalization: Normalization
+    /// The tensor that takes `(context + window) x channels` values.
+    public var input: TensorSpec
+    /// Recurrent state: the output of one window is the input of the next; zeros at the start.
+    public var states: [State]
+    /// The tensors that results carry, in order.
+    public var outputs: [TensorSpec]
+    /// How late a result may be after its window's last sample.
+    public var latencyTolerance: Seconds
+
+    public struct State: Sendable, Equatable {
+        public var input: TensorSpec
+        public var output: TensorSpec
+        public init(input: TensorSpec, output: TensorSpec) {
+            self.input = input
+            self.output = output
+        }
+    }
+
+    public init(
+        sampleRateHz: Double, channels: Int, format: SampleFormat, s16Scale: Float, window: Int, hop: Int, context: Int,
+        padsTail: Bool, normalization: Normalization, input: TensorSpec, states: [State], outputs: [TensorSpec],
+        latencyTolerance: Seconds
+    ) {
+        self.sampleRateHz = sampleRateHz
+        self.channels = channels
+        self.format = format
+        self.s16Scale = s16Scale
+        self.window = window
+        self.hop = hop
+        self.context = context
+        self.padsTail = padsTail
+        self.normalization = normalization
+        self.input = input
+        self.states = states
+        self.outputs = outputs
+        self.latencyTolerance = latencyTolerance
+    }
+
+    /// Time between the starts of windows.
+    public var hopTime: Seconds { Seconds(Double(hop) / sampleRateHz) }
+    /// Bytes of one sample of all channels.
+    public var bytesPerSample: Int { format.bytesPerSample * channels }
+    var inputs: [TensorSpec] { [input] + states.map(\.input) }
+    var allOutputs: [TensorSpec] { outputs + states.map(\.output) }
+}
+
+/// Energy of a window by its place in a wake-up, as the energy model predicts it.
+public struct WindowEnergy: Sendable, Equatable {
+    /// Spent once each wake-up with work.
+    public var wake: Joules
+    /// The first window after a wake-up: caches are cold.
+    public var first: Joules
+    /// Each further window of the same wake-up.
+    public var next: Joules
+
+    public init(wake: Joules, first: Joules, next: Joules) {
+        self.wake = wake
+        self.first = first
+        self.next = next
+    }
+}
+
+/// How a stream runs from the next window on.
+public struct Assignment: Sendable {
+    /// The loaded variant; nil pauses the stream: samples are taken and not answered.
+    public var session: InferenceSession?
+    /// Index of the variant in the contract told to the client.
+    public var variantIndex: UInt16
+    public var variantName: String
+    public var unit: String
+    /// Answers every `cadence`-th window.
+    public var cadence: Int
+    /// Windows per wake-up.
+    public var coalescing: Int
+    public var energy: WindowEnergy
+    /// True while energy is limited: samples are taken at the contract's rate at most (with bursts), so that a
+    /// client which pushes a recording cannot spend more than the plan allows it.
+    public var isPaced: Bool
+    /// Why, in words; told to the client.
+    public var reason: String
+
+    public init(
+        session: InferenceSession?, variantIndex: UInt16, variantName: String, unit: String, cadence: Int,
+        coalescing: Int, energy: WindowEnergy, isPaced: Bool, reason: String
+    ) {
+        self.session = session
+        self.variantIndex = variantIndex
+        self.variantName = variantName
+        self.unit = unit
+        self.cadence = cadence
+        self.coalescing = coalescing
+        self.energy = energy
+        self.isPaced = isPaced
+        self.reason = reason
+    }
+
+    /// What a client cares about; a change of it is worth a notice.
+    func looksTheSame(as other: Assignment) -> Bool {
+        (session == nil) == (other.session == nil) && variantName == other.variantName && unit == other.unit
+            && cadence == other.cadence
+    }
+}

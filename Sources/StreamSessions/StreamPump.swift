@@ -1,0 +1,156 @@
+import Glibc
+import Systemd
+import Units
+
+/// Gives every stream its turns: one timer for all on the inference loop, so that streams share wake-ups.
+public actor StreamPump {
+    /// What the pump tells the daemon.
+    public enum Event: Sendable, Equatable {
+        /// The stream is gone; its final figures.
+        case ended(id: UInt64, StreamEnd, StreamStatistics)
+        /// The variant failed in this stream, which waits for another assignment.
+        case faulted(id: UInt64, variant: String, message: String)
+    }
+
+    private nonisolated let loop: EventLoop
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
+    private let notify: @Sendable (Event) -> Void
+    private let clocks = SystemClocks()
+    private var entries: [UInt64: Entry] = [:]
+    private var timer: LoopTimer?
+    private var isRoundQueued = false
+    private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 * 1024, alignment: 16)
+
+    private final class Entry {
+        let session: StreamSession
+        var wait: DrainSchedule.Wait
+        var watch: DescriptorWatch?
+        init(session: StreamSession, wait: DrainSchedule.Wait) {
+            self.session = session
+            self.wait = wait
+        }
+    }
+
+    /// - Parameters:
+    ///   - loop: the inference loop.
+    ///   - notify: called on the inference loop; must not block.
+    public init(loop: EventLoop, notify: @escaping @Sendable (Event) -> Void) {
+        self.loop = loop
+        self.notify = notify
+    }
+
+    deinit { buffer.deallocate() }
+
+    // MARK: Control
+
+    /// Takes over a connected, non-blocking socket on which frames begin. The socket is closed when the stream ends.
+    public func open(id: UInt64, contract: StreamContract, descriptor: Int32, variantCount: Int, assignment: Assignment) {
+        let session = StreamSession(id: id, contract: contract, descriptor: descriptor, variantCount: variantCount, assignment: assignment, loop: loop)
+        session.assumeIsolated { $0.assign(assignment) }
+        let entry = Entry(session: session, wait: .readable)
+        entries[id] = entry
+        do {
+            entry.watch = try loop.watch(descriptor, for: 0) { [weak self] _ in self?.assumeIsolated { $0.ready(id) } }
+            apply(.readable, to: entry)
+        } catch {
+            end(id, .failed(error.description))
+        }
+    }
+
+    /// Changes how a stream runs, from its next window on.
+    public func assign(_ id: UInt64, _ assignment: Assignment) {
+        guard let entry = entries[id] else { return }
+        entry.session.assumeIsolated { $0.assign(assignment) }
+        // The turn writes the notice and sets the new pace.
+        run([id])
+    }
+
+    /// Ends a stream, telling its client why.
+    public func close(_ id: UInt64, because reason: String) {
+        guard let entry = entries[id] else { return }
+        entry.session.assumeIsolated { $0.end(because: reason) }
+        run([id])
+    }
+
+    /// Figures of all open streams.
+    public func report() -> [UInt64: StreamStatistics] {
+        entries.mapValues { $0.session.assumeIsolated { $0.report() } }
+    }
+
+    // MARK: Turns
+
+    private func ready(_ id: UInt64) {
+        run([id])
+    }
+
+    private func timerFired() {
+        let now = clocks.monotonic()
+        // Streams due within a millisecond ride along: their wake-up would cost more than they wait.
+        let horizon = now.advanced(by: Seconds(milliseconds: 1))
+        run(entries.filter { if case .until(let time) = $0.value.wait { time <= horizon } else { false } }.map(\.key).sorted())
+    }
+
+    private func run(_ ids: [UInt64]) {
+        for id in ids {
+            guard let entry = entries[id] else { continue }
+            switch entry.session.assumeIsolated({ $0.turn(reading: buffer) }) {
+            case .wait(let wait): apply(wait, to: entry)
+            case .ended(let end): self.end(id, end)
+            case .faulted(let variant, let message):
+                apply(.assignment, to: entry)
+                notify(.faulted(id: id, variant: variant, message: message))
+            }
+        }
+        arm()
+    }
+
+    private func apply(_ wait: DrainSchedule.Wait, to entry: Entry) {
+        entry.wait = wait
+        switch wait {
+        case .readable: entry.watch?.setEnabled(true); entry.watch?.setEvents(UInt32(EPOLLIN.rawValue))
+        case .writable: entry.watch?.setEnabled(true); entry.watch?.setEvents(UInt32(EPOLLOUT.rawValue))
+        // Out of epoll altogether, for it would report a hang-up again and again.
+        case .until, .now, .assignment: entry.watch?.setEnabled(false)
+        }
+    }
+
+    /// Sets the timer to the earliest stream, or queues another round at once.
+    private func arm() {
+        var earliest: MonotonicTime?
+        for entry in entries.values {
+            switch entry.wait {
+            case .now: return queueRound()
+            case .until(let time): if time < earliest ?? MonotonicTime(nanoseconds: .max) { earliest = time }
+            case .readable, .writable, .assignment: break
+            }
+        }
+        guard let earliest else { timer?.disarm(); return }
+        if timer == nil { timer = try? loop.timer { [weak self] in self?.assumeIsolated { $0.timerFired() } } }
+        timer?.arm(at: earliest, accuracy: Seconds(milliseconds: 1))
+    }
+
+    /// Streams with more to do take turns with each other and with timers, descriptors and control.
+    private func queueRound() {
+        guard !isRoundQueued else { return }
+        isRoundQueued = true
+        Task(executorPreference: loop) { await self.round() }
+    }
+
+    private func round() {
+        isRoundQueued = false
+        let now = clocks.monotonic()
+        run(entries.filter {
+            switch $0.value.wait {
+            case .now: true
+            case .until(let time): time <= now
+            case .readable, .writable, .assignment: false
+            }
+        }.map(\.key).sorted())
+    }
+
+    private func end(_ id: UInt64, _ end: StreamEnd) {
+        guard let entry = entries.removeValue(forKey: id) else { return }
+        entry.watch?.cancel()
+        notify(.ended(id: id, end, entry.session.assumeIsolated { $0.report() }))
+    }
+}

@@ -1,0 +1,367 @@
+import Glibc
+import InferenceRuntime
+import Systemd
+import Units
+import Wire
+
+/// One client's stream: reads its socket, runs the assigned variant on each window, writes the results.
+///
+/// Lives on the inference loop's thread. A change of assignment takes effect between two windows and carries
+/// the recurrent state over, so that no window is lost or answered twice. Memory is bounded: when the client does not
+/// read its results, its samples stay in its socket.
+public actor StreamSession {
+    /// Windows answered before other streams get their turn.
+    static let windowsPerTurn = 64
+    /// Result bytes that may wait for a slow client before its samples are no longer read.
+    static let backlogLimit = 256 * 1024
+
+    public nonisolated let id: UInt64
+    public nonisolated let contract: StreamContract
+    private nonisolated let loop: EventLoop
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
+
+    private let descriptor: Int32
+    private let clocks = SystemClocks()
+    private var parser: FrameParser
+    private var decoder: SampleDecoder
+    private var assembler: WindowAssembler
+    private var assignment: Assignment
+    private var engine: InferenceRun?
+    private var pacer: IntakePacer
+    private var schedule = DrainSchedule()
+    private var writer = FrameWriter()
+    private var backlog: [UInt8] = []
+    private var scratch: [Float] = []
+    private var statistics: StreamStatistics
+    private var phase = Phase.receiving
+    private var hasOrigin = false
+    private var windowsThisTurn = 0
+    /// The first window after sleep pays for the wake-up and for cold caches.
+    private var isCold = true
+    /// What the client asked for while a failed variant was being replaced.
+    private var owed: (flushes: Int, end: Bool) = (0, false)
+
+    private enum Phase: Equatable {
+        case receiving
+        /// No more samples; leaves when the backlog is written.
+        case leaving(StreamEnd)
+        /// Waits for another variant after a failure.
+        case faulted
+    }
+
+    /// What a turn came to.
+    enum Turn: Equatable {
+        case wait(DrainSchedule.Wait)
+        case faulted(variant: String, message: String)
+        case ended(StreamEnd)
+    }
+
+    /// - Parameters:
+    ///   - descriptor: a non-blocking stream socket, owned by this session from now on.
+    ///   - variantCount: entries of the contract's list of variants.
+    init(id: UInt64, contract: StreamContract, descriptor: Int32, variantCount: Int, assignment: Assignment, loop: EventLoop) {
+        self.id = id
+        self.contract = contract
+        self.descriptor = descriptor
+        self.loop = loop
+        self.assignment = assignment
+        parser = FrameParser(role: .daemon(sampleSize: contract.bytesPerSample))
+        decoder = SampleDecoder(contract.format)
+        assembler = WindowAssembler(window: contract.window, hop: contract.hop, context: contract.context, channels: contract.channels, slack: max(8192, contract.hop))
+        let burst = max(contract.latencyTolerance.value, 2) * contract.sampleRateHz + Double(contract.window)
+        pacer = IntakePacer(sampleRateHz: contract.sampleRateHz, burst: burst, at: clocks.monotonic())
+        statistics = StreamStatistics(variantCount: variantCount)
+    }
+
+    deinit { close(descriptor) }
+
+    // MARK: Control
+
+    /// Runs the stream as `new` says from the next window on.
+    func assign(_ new: Assignment) {
+        let old = assignment
+        assignment = new
+        schedule.set(windowTime: contract.hopTime * Double(new.cadence), coalescing: new.coalescing, tolerance: contract.latencyTolerance)
+        statistics.joulesPerWindow = new.energy.wake + new.energy.first
+        guard engine?.session !== new.session || phase == .faulted || engine == nil else {
+            if !new.looksTheSame(as: old) { tellChange(from: old, to: new) }
+            return
+        }
+        do {
+            try install(new.session)
+            if phase == .faulted { phase = .receiving }
+            if !new.looksTheSame(as: old) { tellChange(from: old, to: new) }
+        } catch {
+            fail(error)
+        }
+    }
+
+    /// Ends the stream from the daemon's side; the client is told why.
+    func end(because reason: String) {
+        guard phase == .receiving || phase == .faulted else { return }
+        tell("closed", reason)
+        phase = .leaving(.closedByDaemon)
+    }
+
+    func report() -> StreamStatistics { statistics }
+
+    /// Builds the tensors of a session and carries the recurrent state over.
+    private func install(_ session: InferenceSession?) throws(JouledError) {
+        guard let session else {
+            // State is kept only while a model runs; after a pause the past is too old to matter.
+            engine = nil
+            return
+        }
+        let next = try InferenceRun(session: session, inputs: contract.inputs, outputs: contract.allOutputs)
+        if let engine {
+            for index in contract.states.indices { _ = next.input(index + 1).update(from: engine.input(index + 1)) }
+        }
+        engine = next
+    }
+
+    private func tellChange(from old: Assignment, to new: Assignment) {
+        let text = { (a: Assignment) -> JSONValue in a.session == nil ? "paused" : .string(a.variantName) }
+        tell(
+            new.session == nil ? "paused" : "variant", new.reason,
+            ["from": text(old), "to": text(new), "unit": .string(new.unit), "cadence": JSONValue(new.cadence)])
+    }
+
+    private func tell(_ kind: String, _ message: String, _ fields: JSONObject = [:]) {
+        writer.notice(Notice(kind: kind, message: message, fields: fields), sampleIndex: assembler.endOfSamples, time: clocks.monotonic())
+    }
+
+    // MARK: A turn on the socket
+
+    /// Reads what the socket holds, within one turn's limits, and answers it.
+    /// - Parameter buffer: memory for reading, shared by the sessions of a loop.
+    func turn(reading buffer: UnsafeMutableRawBufferPointer) -> Turn {
+        let cpuBefore = clocks.threadCPU()
+        windowsThisTurn = 0
+        let isAwakeAnyway = schedule.wait == .now
+        isCold = !isAwakeAnyway
+        defer {
+            if windowsThisTurn > 0 {
+                statistics.wakes += isAwakeAnyway ? 0 : 1
+                statistics.cpu += clocks.threadCPU() - cpuBefore
+            }
+        }
+        if phase == .receiving { settle() }
+        if phase == .receiving { receive(buffer) }
+        guard write() else { return .ended(.clientGone) }
+        switch phase {
+        case .leaving(let end):
+            return backlog.isEmpty ? .ended(end) : .wait(.writable)
+        case .faulted:
+            return .faulted(variant: assignment.variantName, message: statistics.fault)
+        case .receiving:
+            if backlog.count > Self.backlogLimit { schedule.blocked() }
+            return .wait(schedule.wait)
+        }
+    }
+
+    private func receive(_ buffer: UnsafeMutableRawBufferPointer) {
+        guard backlog.count <= Self.backlogLimit else { return }
+        var read = 0
+        while phase == .receiving {
+            let now = clocks.monotonic()
+            guard windowsThisTurn < Self.windowsPerTurn else { return schedule.leftMore() }
+            // All that is read fits into the assembler, even if the model fails on the first window of it.
+            var limit = min(buffer.count, assembler.freeSamples * contract.bytesPerSample)
+            if assignment.isPaced {
+                let samples = pacer.allowance(at: now)
+                // A wake-up for a handful of samples is waste: wait until half a hop is allowed.
+                let least = max(1, contract.hop / 2)
+                guard samples >= least else { return schedule.limited(until: pacer.time(for: contract.hop)) }
+                limit = min(limit, samples * contract.bytesPerSample + FrameHeader.size)
+            }
+            let count = Glibc.read(descriptor, buffer.baseAddress, limit)
+            if count < 0 && errno == EINTR { continue }
+            if count < 0 && errno == EAGAIN {
+                return read == 0 ? schedule.foundNothing(at: now) : schedule.tookAll(at: now)
+            }
+            guard count > 0 else { return endOfInput(error: count < 0 ? errno : 0) }
+            read += count
+            do throws(JouledError) {
+                try parser.receive(UnsafeRawBufferPointer(rebasing: buffer[..<count])) { (event) throws(JouledError) in try handle(event) }
+            } catch {
+                return fail(error)
+            }
+            if count < limit { return schedule.tookAll(at: now) }
+        }
+    }
+
+    private func endOfInput(error number: Int32) {
+        guard number == 0 else {
+            phase = .leaving(.clientGone)
+            return
+        }
+        do throws(JouledError) {
+            try parser.finish()
+            // The client closed without END: what was complete has been answered.
+            phase = .leaving(.clientGone)
+        } catch {
+            fail(error)
+        }
+    }
+
+    private func handle(_ event: FrameEvent) throws(JouledError) {
+        switch event {
+        case .data(let header, let offset, let bytes):
+            if offset == 0 { try align(to: header.sampleIndex) }
+            take(bytes)
+        case .gap(let header, let lost):
+            guard header.sampleIndex >= assembler.endOfSamples || !hasOrigin else { throw backwards(header.sampleIndex, "GAP") }
+            let (next, overflow) = header.sampleIndex.addingReportingOverflow(lost)
+            guard !overflow else { throw JouledError(.malformedFrame, "frame \(parser.frameOrdinal) (GAP): sample index overflows") }
+            skip(to: next, lost: next &- (hasOrigin ? assembler.endOfSamples : header.sampleIndex))
+        case .flush:
+            owed.flushes += 1
+            settle()
+        case .end:
+            owed.end = true
+            settle()
+        case .message(let header, _):
+            throw JouledError(.malformedFrame, "frame \(parser.frameOrdinal): \(header.type.name) is not for the daemon")
+        }
+    }
+
+    /// Checks that a DATA frame continues where the last one ended; a jump forward is a gap.
+    private func align(to index: UInt64) throws(JouledError) {
+        guard hasOrigin else {
+            hasOrigin = true
+            assembler.restart(at: index)
+            return
+        }
+        if index > assembler.endOfSamples { return skip(to: index, lost: index - assembler.endOfSamples) }
+        guard index == assembler.endOfSamples else { throw backwards(index, "DATA") }
+    }
+
+    private func backwards(_ index: UInt64, _ type: String) -> JouledError {
+        JouledError(.malformedFrame, "frame \(parser.frameOrdinal) (\(type)): first sample index \(index) goes back behind \(assembler.endOfSamples)")
+    }
+
+    /// After lost samples windows begin anew: neither context nor state may span the hole.
+    private func skip(to index: UInt64, lost: UInt64) {
+        hasOrigin = true
+        assembler.restart(at: index)
+        resetState()
+        statistics.lostSamples += lost
+        tell("gap", "\(lost) samples lost; windows begin anew at sample \(index)", ["lost": JSONValue(lost), "at": JSONValue(index)])
+    }
+
+    private func resetState() {
+        guard let engine else { return }
+        for index in contract.states.indices { engine.input(index + 1).update(repeating: 0) }
+    }
+
+    /// Takes a piece of samples and answers the windows that it completes.
+    private func take(_ bytes: UnsafeRawBufferPointer) {
+        let values = decoder.samples(completedBy: bytes.count)
+        let factor = contract.format == .s16le ? contract.s16Scale * 32768 : 1
+        assembler.appendValues(values) { target in
+            _ = decoder.decode(bytes, into: target)
+            if factor != 1 { for index in target.indices { target[index] *= factor } }
+        }
+        pacer.take(values / contract.channels)
+        answerWindows()
+    }
+
+    // MARK: Windows
+
+    /// Answers what is complete, then what the client asked for after it.
+    private func settle() {
+        answerWindows()
+        guard phase == .receiving else { return }
+        while owed.flushes > 0 {
+            owed.flushes -= 1
+            tell("flushed", "all complete windows are answered")
+        }
+        guard owed.end else { return }
+        if contract.padsTail && assembler.padTail() { answerWindows(padded: true) }
+        guard phase == .receiving else { return }
+        let windows = statistics.totalWindows
+        tell("end", "\(windows) windows answered", ["windows": JSONValue(windows), "joules": .double(statistics.totalJoules.value)])
+        phase = .leaving(.finished)
+    }
+
+    /// Answers complete windows in order. A failing model stops this before the window it failed on is passed.
+    private func answerWindows(padded: Bool = false) {
+        while phase == .receiving, assembler.hasWindow {
+            if let engine, assembler.windowNumber % UInt64(max(1, assignment.cadence)) == 0 {
+                do throws(JouledError) {
+                    try answer(with: engine, padded: padded)
+                } catch {
+                    statistics.fault = error.description
+                    phase = .faulted
+                    return
+                }
+            }
+            assembler.advance()
+        }
+    }
+
+    private func answer(with engine: InferenceRun, padded: Bool) throws(JouledError) {
+        let input = engine.input(0)
+        _ = input.update(from: assembler.currentWindow)
+        if contract.normalization == .standard { standardize(input) }
+        try engine.run()
+        let outputs = contract.outputs.count
+        for index in contract.states.indices { _ = engine.input(index + 1).update(from: engine.output(outputs + index)) }
+        let energy = isCold ? assignment.energy.wake + assignment.energy.first : assignment.energy.next
+        isCold = false
+        windowsThisTurn += 1
+        statistics.count(variant: Int(assignment.variantIndex), joules: energy)
+        let write = { (values: UnsafeBufferPointer<Float>) in
+            self.statistics.remember(values)
+            self.writer.result(
+                sampleIndex: self.assembler.windowEnd, time: self.clocks.monotonic(), variant: self.assignment.variantIndex,
+                isPadded: padded, joules: energy, values: values)
+        }
+        if outputs == 1 {
+            write(UnsafeBufferPointer(engine.output(0)))
+        } else {
+            scratch.removeAll(keepingCapacity: true)
+            for index in 0..<outputs { scratch.append(contentsOf: engine.output(index)) }
+            scratch.withUnsafeBufferPointer(write)
+        }
+    }
+
+    private func standardize(_ values: UnsafeMutableBufferPointer<Float>) {
+        // Sums in Double: a window of 10^5 samples would lose digits in Float.
+        var sum = 0.0
+        for value in values { sum += Double(value) }
+        let mean = sum / Double(values.count)
+        var squares = 0.0
+        for value in values { squares += (Double(value) - mean) * (Double(value) - mean) }
+        let deviation = (squares / Double(values.count)).squareRoot()
+        let factor = deviation > 0 ? 1 / deviation : 0
+        for index in values.indices { values[index] = Float((Double(values[index]) - mean) * factor) }
+    }
+
+    // MARK: Output
+
+    private func fail(_ error: JouledError) {
+        writer.notice(Notice(error), isError: true, sampleIndex: assembler.endOfSamples, time: clocks.monotonic())
+        phase = .leaving(.failed(error.description))
+    }
+
+    /// Writes as much as the socket takes.
+    /// - Returns: false if the client is gone.
+    private func write() -> Bool {
+        if backlog.isEmpty {
+            backlog = writer.take()
+        } else {
+            backlog += writer.take()
+        }
+        var written = 0
+        while written < backlog.count {
+            let count = backlog.withUnsafeBytes { send(descriptor, $0.baseAddress! + written, $0.count - written, Int32(MSG_NOSIGNAL.rawValue)) }
+            if count < 0 && errno == EINTR { continue }
+            if count < 0 && errno == EAGAIN { break }
+            guard count >= 0 else { return false }
+            written += count
+        }
+        backlog.removeFirst(written)
+        return true
+    }
+}
