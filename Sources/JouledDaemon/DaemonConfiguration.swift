@@ -1,0 +1,134 @@
+import ConfigDocument
+import Units
+
+/// All settings of `jouled.toml`, read once; a reload makes a new one.
+public struct DaemonConfiguration: Sendable, Equatable {
+    /// Where the daemon listens when systemd gave it no socket.
+    public var socketPath = "/run/jouled/jouled.sock"
+    /// Permission bits of that socket.
+    public var socketMode = 0o660
+    /// The root of the model bundles: `NAME/VERSION/model.toml`.
+    public var modelsDirectory = "/var/lib/jouled/models"
+    /// The ONNX Runtime library.
+    public var runtimeLibrary = "/usr/lib/jouled/libonnxruntime.so.1"
+    /// Files that survive a restart.
+    public var stateDirectory = "/var/lib/jouled"
+    public var policyDirectory = "/etc/jouled/policies"
+    /// The policy in force until an operator sets another.
+    public var policy = "lifetime"
+    public var power = PowerSettings()
+    public var virtualDevice = VirtualDeviceSettings()
+    public var limits = Limits()
+
+    /// Where battery readings come from.
+    public struct PowerSettings: Sendable, Equatable {
+        public enum Source: String, Sendable, CaseIterable {
+            /// `power_supply` of the kernel.
+            case sysfs
+            /// The virtual device.
+            case virtual
+        }
+        public var source = Source.sysfs
+        public var sysfsRoot = "/sys"
+        /// Time between readings, and with them the slow tick of decisions.
+        public var pollInterval = Seconds(30)
+        /// Power of one busy core: turns CPU time into energy where no meter exists.
+        public var wattsPerCore = Watts(1.5)
+    }
+
+    /// The virtual battery and the load it carries.
+    public struct VirtualDeviceSettings: Sendable, Equatable {
+        public var capacity = Joules(wattHours: 10)
+        public var initialPercent = 100.0
+        public var charger = Watts(10)
+        public var base = Watts(0.5)
+        public var gaugePeriod = Seconds(10)
+        public var gaugeQuantumPercent = 1.0
+        public var gaugePowerNoise = 0.02
+        public var seed = 1
+    }
+
+    /// What clients may use up together.
+    public struct Limits: Sendable, Equatable {
+        public var streams = 64
+        public var connections = 256
+        /// Share of the inference thread's time that the plan may use.
+        public var unitUtilization = 0.9
+        /// Memory for loaded variants.
+        public var residentMegabytes = 512
+    }
+
+    public init() {}
+
+    /// Reads a configuration file; keys that are absent keep their defaults.
+    /// - Throws: an error that names file, line and key.
+    public init(reading document: ConfigDocument) throws(JouledError) {
+        let root = document.root
+        if let socket = try root.optionalTable("socket") {
+            socketPath = try socket.string("path", default: socketPath)
+            let mode = try socket.string("mode", default: "0660")
+            guard let bits = Int(mode, radix: 8), (0...0o777).contains(bits) else {
+                throw socket.error("mode", "is not an octal permission like \"0660\"")
+            }
+            socketMode = bits
+            try socket.finish()
+        }
+        modelsDirectory = try Self.path("models", "directory", root, modelsDirectory)
+        runtimeLibrary = try Self.path("runtime", "library", root, runtimeLibrary)
+        stateDirectory = try Self.path("state", "directory", root, stateDirectory)
+        if let table = try root.optionalTable("policy") {
+            policyDirectory = try table.string("directory", default: policyDirectory)
+            policy = try table.string("active", default: policy)
+            try table.finish()
+        }
+        if let table = try root.optionalTable("power") {
+            power = try PowerSettings(reading: table)
+        }
+        if let table = try root.optionalTable("virtual_device") {
+            virtualDevice = try VirtualDeviceSettings(reading: table)
+        }
+        if let table = try root.optionalTable("limits") {
+            limits.streams = try table.integer("streams", default: limits.streams, range: 1...1024)
+            limits.connections = try table.integer("connections", default: limits.connections, range: 1...4096)
+            limits.unitUtilization = try table.number("unit_utilization", default: limits.unitUtilization, range: 0.01...1)
+            limits.residentMegabytes = try table.integer("resident_mb", default: limits.residentMegabytes, range: 1...1_048_576)
+            try table.finish()
+        }
+        try root.finish()
+    }
+
+    private static func path(_ name: String, _ key: String, _ root: ConfigTable, _ fallback: String) throws(JouledError) -> String {
+        guard let table = try root.optionalTable(name) else { return fallback }
+        let path = try table.string(key, default: fallback)
+        try table.finish()
+        return path
+    }
+}
+
+extension DaemonConfiguration.PowerSettings {
+    fileprivate init(reading table: ConfigTable) throws(JouledError) {
+        let name = try table.string("source", default: source.rawValue)
+        guard let source = Source(rawValue: name) else {
+            throw table.error("source", "is '\(name)', not one of \(Source.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: ", "))")
+        }
+        self.source = source
+        sysfsRoot = try table.string("sysfs_root", default: sysfsRoot)
+        pollInterval = try table.duration("poll", default: pollInterval, range: Seconds(0.1)...Seconds(3600))
+        wattsPerCore = Watts(try table.number("watts_per_core", default: wattsPerCore.value, range: 0.001...1000))
+        try table.finish()
+    }
+}
+
+extension DaemonConfiguration.VirtualDeviceSettings {
+    fileprivate init(reading table: ConfigTable) throws(JouledError) {
+        capacity = Joules(wattHours: try table.number("capacity_wh", default: capacity.wattHours, range: 1e-6...1e6))
+        initialPercent = try table.number("initial_percent", default: initialPercent, range: 0...100)
+        charger = Watts(try table.number("charger_w", default: charger.value, range: 0...1e5))
+        base = Watts(try table.number("base_w", default: base.value, range: 0...1e5))
+        gaugePeriod = try table.duration("gauge_period", default: gaugePeriod, range: Seconds(0)...Seconds(3600))
+        gaugeQuantumPercent = try table.number("gauge_quantum_percent", default: gaugeQuantumPercent, range: 0...50)
+        gaugePowerNoise = try table.number("gauge_power_noise", default: gaugePowerNoise, range: 0...1)
+        seed = try table.integer("seed", default: seed)
+        try table.finish()
+    }
+}
