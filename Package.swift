@@ -62,14 +62,17 @@ let package = Package(
         module("PowerPolicy", ["Units", "ConfigDocument"]),
         module("Quantizer", ["Units", "ModelStore", "EnergyModel", "InferenceRuntime"]),
 
+        // The decision loop as a value, between floors 3 and 4: the daemon and the simulator run the same one.
+        module("Decisions", ["Units", "EnergyModel", "PowerPolicy", "Planner"]),
+
         // Floor 4: composition.
         module(
             "JouledDaemon",
             [
                 "Units", "ConfigDocument", "Wire", "Systemd", "EnergyModel", "ModelStore",
-                "InferenceRuntime", "PowerTelemetry", "StreamSessions", "Planner", "PowerPolicy", "CLinux",
+                "InferenceRuntime", "PowerTelemetry", "StreamSessions", "Planner", "PowerPolicy", "Decisions", "CLinux",
             ]),
-        module("Simulation", ["Units", "EnergyModel", "PowerTelemetry", "Planner", "PowerPolicy"]),
+        module("Simulation", ["Units", "EnergyModel", "PowerTelemetry", "Planner", "PowerPolicy", "Decisions"]),
         module("JouledClient", ["Units", "Wire", "CLinux"]),
 
         // Floor 5: executables only parse arguments and wire.
@@ -96,6 +99,7 @@ let package = Package(
         tests("StreamSessions", ["Units", "Wire", "Systemd", "InferenceRuntime"]),
         tests("Planner", ["Units"]),
         tests("PowerPolicy", ["Units", "ConfigDocument"]),
+        tests("Decisions", ["Units", "EnergyModel", "PowerPolicy", "Planner"]),
         tests("Simulation", ["Units", "EnergyModel", "PowerTelemetry", "Planner", "PowerPolicy"]),
         .testTarget(
             name: "DaemonTests",

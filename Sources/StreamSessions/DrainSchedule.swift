@@ -3,8 +3,8 @@ import Units
 /// Decides when a stream's socket is read next.
 ///
 /// Waking for each chunk costs more than the inference, so a stream in steady state is read on a grid of its period
-/// (a multiple of its hop), shared by all streams because the grid starts at the clock's zero. A stream that tolerates less than
-/// its hop is read whenever bytes arrive. A silent stream costs no timer: after `patience` empty reads it waits for readiness.
+/// (a multiple of its hop), shared by all streams because the grid starts at the clock's zero. A stream that cannot wait that
+/// long is read whenever bytes arrive. A silent stream costs no timer: after `patience` empty reads it waits for readiness.
 public struct DrainSchedule: Sendable, Equatable {
     public enum Wait: Sendable, Equatable {
         /// Read at this time.
@@ -28,13 +28,8 @@ public struct DrainSchedule: Sendable, Equatable {
 
     public init() {}
 
-    /// - Parameters:
-    ///   - windowTime: time from one answered window to the next (hop x cadence).
-    ///   - tolerance: lateness that the client accepts.
-    public mutating func set(windowTime: Seconds, coalescing: Int, tolerance: Seconds) {
-        // Half a window of slack keeps a tolerance equal to the hop on the grid.
-        period = tolerance < windowTime * 0.5 ? nil : windowTime * Double(max(1, coalescing))
-    }
+    /// - Parameter period: time between reads; nil reads whenever bytes arrive.
+    public mutating func set(period: Seconds?) { self.period = period }
 
     /// After a read that found nothing.
     public mutating func foundNothing(at now: MonotonicTime) {

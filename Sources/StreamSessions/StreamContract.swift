@@ -99,6 +99,8 @@ public struct Assignment: Sendable {
     public var cadence: Int
     /// Windows per wake-up.
     public var coalescing: Int
+    /// Time between reads of the socket; nil reads whenever bytes arrive.
+    public var drainPeriod: Seconds?
     public var energy: WindowEnergy
     /// True while energy is limited: samples are taken at the contract's rate at most (with bursts), so that a
     /// client which pushes a recording cannot spend more than the plan allows it.
@@ -108,7 +110,7 @@ public struct Assignment: Sendable {
 
     public init(
         session: InferenceSession?, variantIndex: UInt16, variantName: String, unit: String, cadence: Int,
-        coalescing: Int, energy: WindowEnergy, isPaced: Bool, reason: String
+        coalescing: Int, drainPeriod: Seconds?, energy: WindowEnergy, isPaced: Bool, reason: String
     ) {
         self.session = session
         self.variantIndex = variantIndex
@@ -116,6 +118,7 @@ public struct Assignment: Sendable {
         self.unit = unit
         self.cadence = cadence
         self.coalescing = coalescing
+        self.drainPeriod = drainPeriod
         self.energy = energy
         self.isPaced = isPaced
         self.reason = reason

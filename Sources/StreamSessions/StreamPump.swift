@@ -1,4 +1,3 @@
-import Glibc
 import Systemd
 import Units
 
@@ -19,7 +18,14 @@ public actor StreamPump {
     private var entries: [UInt64: Entry] = [:]
     private var timer: LoopTimer?
     private var isRoundQueued = false
-    private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 * 1024, alignment: 16)
+    private let buffer = ReadBuffer()
+
+    /// Memory that the sessions of this loop read into by turns.
+    private final class ReadBuffer: @unchecked Sendable {
+        // Safe: the pump and its sessions share one serial executor, and a turn keeps nothing of it.
+        let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 * 1024, alignment: 16)
+        deinit { bytes.deallocate() }
+    }
 
     private final class Entry {
         let session: StreamSession
@@ -39,8 +45,6 @@ public actor StreamPump {
         self.notify = notify
     }
 
-    deinit { buffer.deallocate() }
-
     // MARK: Control
 
     /// Takes over a connected, non-blocking socket on which frames begin. The socket is closed when the stream ends.
@@ -50,7 +54,7 @@ public actor StreamPump {
         let entry = Entry(session: session, wait: .readable)
         entries[id] = entry
         do {
-            entry.watch = try loop.watch(descriptor, for: 0) { [weak self] _ in self?.assumeIsolated { $0.ready(id) } }
+            entry.watch = try loop.watch(descriptor, for: []) { [weak self] _ in self?.assumeIsolated { $0.ready(id) } }
             apply(.readable, to: entry)
         } catch {
             end(id, .failed(error.description))
@@ -91,9 +95,10 @@ public actor StreamPump {
     }
 
     private func run(_ ids: [UInt64]) {
+        let buffer = buffer
         for id in ids {
             guard let entry = entries[id] else { continue }
-            switch entry.session.assumeIsolated({ $0.turn(reading: buffer) }) {
+            switch entry.session.assumeIsolated({ $0.turn(reading: buffer.bytes) }) {
             case .wait(let wait): apply(wait, to: entry)
             case .ended(let end): self.end(id, end)
             case .faulted(let variant, let message):
@@ -107,8 +112,8 @@ public actor StreamPump {
     private func apply(_ wait: DrainSchedule.Wait, to entry: Entry) {
         entry.wait = wait
         switch wait {
-        case .readable: entry.watch?.setEnabled(true); entry.watch?.setEvents(UInt32(EPOLLIN.rawValue))
-        case .writable: entry.watch?.setEnabled(true); entry.watch?.setEvents(UInt32(EPOLLOUT.rawValue))
+        case .readable: entry.watch?.setEnabled(true); entry.watch?.setEvents(.readable)
+        case .writable: entry.watch?.setEnabled(true); entry.watch?.setEvents(.writable)
         // Out of epoll altogether, for it would report a hang-up again and again.
         case .until, .now, .assignment: entry.watch?.setEnabled(false)
         }

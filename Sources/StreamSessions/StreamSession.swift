@@ -81,7 +81,7 @@ public actor StreamSession {
     func assign(_ new: Assignment) {
         let old = assignment
         assignment = new
-        schedule.set(windowTime: contract.hopTime * Double(new.cadence), coalescing: new.coalescing, tolerance: contract.latencyTolerance)
+        schedule.set(period: new.drainPeriod)
         statistics.joulesPerWindow = new.energy.wake + new.energy.first
         guard engine?.session !== new.session || phase == .faulted || engine == nil else {
             if !new.looksTheSame(as: old) { tellChange(from: old, to: new) }
@@ -355,7 +355,10 @@ public actor StreamSession {
         }
         var written = 0
         while written < backlog.count {
-            let count = backlog.withUnsafeBytes { send(descriptor, $0.baseAddress! + written, $0.count - written, Int32(MSG_NOSIGNAL.rawValue)) }
+            let count = backlog.withUnsafeBytes { bytes in
+                let rest = UnsafeRawBufferPointer(rebasing: bytes[written...])
+                return send(descriptor, rest.baseAddress, rest.count, Int32(MSG_NOSIGNAL))
+            }
             if count < 0 && errno == EINTR { continue }
             if count < 0 && errno == EAGAIN { break }
             guard count >= 0 else { return false }

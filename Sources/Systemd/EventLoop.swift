@@ -42,7 +42,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         }
         event = created
         wakeDescriptor = descriptor
-        let added = sd_event_add_io(created, &wakeSource, descriptor, UInt32(EPOLLIN.rawValue), { _, fd, _, _ in
+        let added = sd_event_add_io(created, &wakeSource, descriptor, Readiness.readable.rawValue, { _, fd, _, _ in
             var count: UInt64 = 0
             _ = Glibc.read(fd, &count, 8)
             return 0
@@ -133,8 +133,8 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
 
     // MARK: Sources
 
-    /// Watches `descriptor` for `events` (EPOLLIN, EPOLLOUT...); the handler gets what happened.
-    public func watch(_ descriptor: Int32, for events: UInt32, _ handler: @escaping (UInt32) -> Void) throws(JouledError) -> DescriptorWatch {
+    /// Watches `descriptor` for `events`; the handler gets what happened.
+    public func watch(_ descriptor: Int32, for events: Readiness, _ handler: @escaping (Readiness) -> Void) throws(JouledError) -> DescriptorWatch {
         preconditionOnLoop()
         return try DescriptorWatch(loop: self, event: event, descriptor: descriptor, events: events, handler: handler)
     }

@@ -2,6 +2,18 @@ import CSystemd
 import Glibc
 import Units
 
+/// What a descriptor is ready for, as epoll numbers it.
+public struct Readiness: OptionSet, Sendable {
+    public let rawValue: UInt32
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+    /// EPOLLIN
+    public static let readable = Readiness(rawValue: 0x001)
+    /// EPOLLOUT
+    public static let writable = Readiness(rawValue: 0x004)
+    /// EPOLLERR and EPOLLHUP, which are always watched for.
+    public static let failed = Readiness(rawValue: 0x018)
+}
+
 /// What an sd-event source calls. The source holds one reference and gives it up when it is destroyed, so the
 /// handler is there for as long as a call can come, whichever thread drops the Swift side.
 private final class Handler {
@@ -54,18 +66,18 @@ public class EventSource {
 
 /// Readiness of a file descriptor, which stays the caller's to close (after `cancel()`).
 public final class DescriptorWatch: EventSource {
-    init(loop: EventLoop, event: OpaquePointer, descriptor: Int32, events: UInt32, handler: @escaping (UInt32) -> Void) throws(JouledError) {
-        try super.init(loop: loop, what: "watching descriptor \(descriptor)", handler: handler) { source, context in
-            sd_event_add_io(event, source, descriptor, events, { _, _, events, context in
+    init(loop: EventLoop, event: OpaquePointer, descriptor: Int32, events: Readiness, handler: @escaping (Readiness) -> Void) throws(JouledError) {
+        try super.init(loop: loop, what: "watching descriptor \(descriptor)", handler: { handler(Readiness(rawValue: $0)) }) { source, context in
+            sd_event_add_io(event, source, descriptor, events.rawValue, { _, _, events, context in
                 Handler.from(context)?.call(events)
                 return 0
             }, context)
         }
     }
 
-    /// Changes what is watched for; 0 watches for errors and hang-up only.
-    public func setEvents(_ events: UInt32) {
-        if let source { sd_event_source_set_io_events(source, events) }
+    /// Changes what is watched for; the empty set watches for errors and hang-up only.
+    public func setEvents(_ events: Readiness) {
+        if let source { sd_event_source_set_io_events(source, events.rawValue) }
     }
 
     /// Takes the descriptor out of epoll altogether, or puts it back.

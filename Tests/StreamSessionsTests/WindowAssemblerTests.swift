@@ -104,8 +104,8 @@ struct DrainScheduleTests {
     func grid() {
         var short = DrainSchedule()
         var long = DrainSchedule()
-        short.set(windowTime: Seconds(milliseconds: 32), coalescing: 1, tolerance: Seconds(1))
-        long.set(windowTime: Seconds(milliseconds: 32), coalescing: 8, tolerance: Seconds(1))
+        short.set(period: Seconds(milliseconds: 32))
+        long.set(period: Seconds(milliseconds: 256))
         short.tookAll(at: now)
         long.tookAll(at: now)
         guard case .until(let nearer) = short.wait, case .until(let farther) = long.wait else {
@@ -120,17 +120,17 @@ struct DrainScheduleTests {
     @Test("A silent stream costs no timer; bytes wake it again")
     func silence() {
         var schedule = DrainSchedule()
-        schedule.set(windowTime: Seconds(milliseconds: 32), coalescing: 4, tolerance: Seconds(1))
+        schedule.set(period: Seconds(milliseconds: 128))
         for _ in 0..<DrainSchedule.patience { schedule.foundNothing(at: now) }
         #expect(schedule.wait == .readable)
         schedule.tookAll(at: now)
         #expect(schedule.wait != .readable)
     }
 
-    @Test("A stream that tolerates less than its hop is read on arrival")
+    @Test("A stream without a period is read on arrival")
     func tight() {
         var schedule = DrainSchedule()
-        schedule.set(windowTime: Seconds(1), coalescing: 1, tolerance: Seconds(milliseconds: 50))
+        schedule.set(period: nil)
         schedule.tookAll(at: now)
         #expect(schedule.wait == .readable)
     }

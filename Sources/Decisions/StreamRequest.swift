@@ -1,0 +1,113 @@
+import EnergyModel
+import Planner
+import Units
+
+/// What a client asked for when it opened a stream, together with what its model offers.
+public struct StreamRequest: Sendable, Equatable {
+    public var id: UInt64
+    /// A name for people; may be empty.
+    public var name: String
+    public var model: String
+    /// Time between the starts of windows.
+    public var hopTime: Seconds
+    /// Lateness of results that the client accepts.
+    public var latencyTolerance: Seconds
+    /// Overrides of the policy's rules for the model. A floor can only be raised.
+    public var floor: Double?
+    public var weight: Double?
+    public var critical: Bool?
+    /// The only variant to be considered.
+    public var pinnedVariant: String?
+    /// Usable variants: those that hold their declared thresholds.
+    public var variants: [Variant]
+    /// Hop multiples at which the model was validated.
+    public var cadences: [Cadence]
+
+    public struct Variant: Sendable, Equatable {
+        public var name: String
+        /// Validated quality relative to the baseline, 0 to 1.
+        public var quality: Double
+        /// Its cost by unit.
+        public var profiles: [OptionProfile]
+        public init(name: String, quality: Double, profiles: [OptionProfile]) {
+            self.name = name
+            self.quality = quality
+            self.profiles = profiles
+        }
+    }
+
+    public struct Cadence: Sendable, Equatable {
+        /// One of how many hops is answered.
+        public var multiple: Int
+        /// Factor on quality, 0 to 1.
+        public var quality: Double
+        public init(multiple: Int, quality: Double) {
+            self.multiple = multiple
+            self.quality = quality
+        }
+    }
+
+    public init(
+        id: UInt64, name: String, model: String, hopTime: Seconds, latencyTolerance: Seconds, floor: Double? = nil,
+        weight: Double? = nil, critical: Bool? = nil, pinnedVariant: String? = nil, variants: [Variant], cadences: [Cadence]
+    ) {
+        self.id = id
+        self.name = name
+        self.model = model
+        self.hopTime = hopTime
+        self.latencyTolerance = latencyTolerance
+        self.floor = floor
+        self.weight = weight
+        self.critical = critical
+        self.pinnedVariant = pinnedVariant
+        self.variants = variants
+        self.cadences = cadences
+    }
+}
+
+/// One way to run a stream: an option of the planner with how its socket is read.
+public struct RunOption: Sendable, Equatable {
+    public var plan: PlanOption
+    public var profile: OptionProfile
+    /// Energy per window and one standard deviation, as the model predicts now.
+    public var energy: Prediction
+    /// Time between reads of the socket; nil reads whenever bytes arrive.
+    public var drainPeriod: Seconds?
+
+    /// Windows per wake-up that are considered: powers of two, so that streams' wake-ups coincide.
+    static let coalescings = [1, 2, 4, 8, 16, 32, 64]
+
+    /// All ways to run `request`, with energies as `model` predicts them.
+    ///
+    /// A socket on a grid of period P = k x hop x cadence is read up to P after a window is complete, whatever the
+    /// client's phase, so its worst lateness is P plus the time to compute k windows. Where not even k = 1 fits, the
+    /// socket is read on arrival and only the computing counts.
+    public static func all(for request: StreamRequest, by model: EnergyModel) -> [RunOption] {
+        var options: [RunOption] = []
+        for variant in request.variants where request.pinnedVariant == nil || request.pinnedVariant == variant.name {
+            for profile in variant.profiles {
+                for cadence in request.cadences {
+                    let windowTime = request.hopTime * Double(cadence.multiple)
+                    for k in coalescings {
+                        let period = windowTime * Double(k)
+                        let lateness = period + profile.latency(ofWindow: k).p99
+                        let waits = lateness <= request.latencyTolerance
+                        guard waits || k == 1 else { break }
+                        let energy = model.predict(profile, coalescing: k)
+                        options.append(
+                            RunOption(
+                                plan: PlanOption(
+                                    variant: variant.name, unit: profile.unit, cadence: cadence.multiple, coalescing: k,
+                                    quality: variant.quality * cadence.quality, variantQuality: variant.quality,
+                                    power: energy.joules / windowTime,
+                                    utilization: profile.utilization(coalescing: k, period: windowTime),
+                                    latencyP99: waits ? lateness : profile.latency(ofWindow: 1).p99,
+                                    residentBytes: profile.residentBytes, loadEnergy: profile.loadEnergy),
+                                profile: profile, energy: energy, drainPeriod: waits ? period : nil))
+                    }
+                }
+            }
+        }
+        return options
+    }
+}

@@ -1,0 +1,105 @@
+import EnergyModel
+import InferenceRuntime
+import ModelStore
+import Systemd
+import Units
+
+/// A bundle that can be served, with what its variants cost on this device.
+struct HostedModel: Sendable {
+    var bundle: ModelBundle
+    var profile: DeviceProfile
+}
+
+/// Loads bundles, the runtime library and models, on a thread of its own, because all of it blocks.
+///
+/// A variant is loaded once and shared by the streams that run it; what no stream runs is released.
+actor ModelHost {
+    private nonisolated let loop: EventLoop
+    nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
+    private let store: ModelStore
+    private let runtimeLibrary: String
+    private var runtime: OnnxRuntime?
+    private var sessions: [String: InferenceSession] = [:]
+
+    init(store: ModelStore, runtimeLibrary: String, loop: EventLoop) {
+        self.store = store
+        self.runtimeLibrary = runtimeLibrary
+        self.loop = loop
+    }
+
+    /// The bundle of a model with its profile of this device.
+    /// - Throws: what the store throws, or `.notProfiled`.
+    func model(_ name: String, version: Int?) throws(JouledError) -> HostedModel {
+        let bundle = try store.load(name, version: version)
+        return HostedModel(bundle: bundle, profile: try profile(of: bundle))
+    }
+
+    /// All bundles, and what is wrong with those that cannot be served.
+    func list() -> (models: [(bundle: ModelBundle, profile: DeviceProfile?)], problems: [String]) {
+        var models: [(ModelBundle, DeviceProfile?)] = []
+        let listing = store.list()
+        var problems = listing.problems.map(\.description)
+        for bundle in listing.bundles {
+            do {
+                models.append((bundle, try profile(of: bundle)))
+            } catch {
+                problems.append(error.description)
+                models.append((bundle, nil))
+            }
+        }
+        return (models, problems)
+    }
+
+    private func profile(of bundle: ModelBundle) throws(JouledError) -> DeviceProfile {
+        let path = "\(bundle.directory)/\(ModelBundle.profileFileName)"
+        do {
+            return try DeviceProfile.load(path)
+        } catch {
+            throw JouledError(
+                .notProfiled,
+                "\(bundle.manifest.name) \(bundle.manifest.version) has no usable profile of this device; run: joulectl model profile \(bundle.directory)",
+                cause: error)
+        }
+    }
+
+    /// A loaded variant, shared between streams.
+    /// - Throws: wrong digest, missing library, ONNX Runtime's refusal or a broken contract; nothing stays behind.
+    func session(_ bundle: ModelBundle, variant: String) throws(JouledError) -> InferenceSession {
+        let path = try bundle.verify(variant)
+        if let session = sessions[path] { return session }
+        if runtime == nil { runtime = try OnnxRuntime(libraryPath: runtimeLibrary) }
+        guard let runtime else { throw JouledError(.runtimeUnavailable, "\(runtimeLibrary): not loaded") }
+        let session = try InferenceSession(runtime: runtime, modelPath: path)
+        let manifest = bundle.manifest
+        try session.check(inputs: manifest.inputSpecs, outputs: manifest.outputSpecs)
+        OnnxRuntime.trimMemory()
+        sessions[path] = session
+        return session
+    }
+
+    /// Forgets loaded variants that are not among `paths`; streams that still run one keep it until they move on.
+    func keep(only paths: Set<String>) {
+        let count = sessions.count
+        sessions = sessions.filter { paths.contains($0.key) }
+        if sessions.count < count { OnnxRuntime.trimMemory() }
+    }
+
+    var runtimeVersion: String? { runtime?.version }
+}
+
+extension JouledError.Code {
+    /// The model was never measured on this device, so its energy is unknown.
+    static let notProfiled = Self("daemon.not-profiled")
+}
+
+extension ModelManifest {
+    /// Tensors in the order in which a stream feeds them: the signal, then states.
+    var inputSpecs: [TensorSpec] {
+        [TensorSpec(name: input.name, shape: input.shape)] + states.map { TensorSpec(name: $0.input, shape: $0.shape) }
+    }
+
+    /// Results first, then states.
+    var outputSpecs: [TensorSpec] {
+        outputs.map { TensorSpec(name: $0.name, shape: $0.shape) } + states.map { TensorSpec(name: $0.output, shape: $0.shape) }
+    }
+}
