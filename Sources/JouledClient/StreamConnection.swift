@@ -1,0 +1,289 @@
+import Glibc
+import Units
+import Wire
+
+/// What the daemon tells on a stream.
+public enum StreamEvent: Hashable, Sendable {
+    /// The outputs of the window that ends before `sampleIndex`.
+    case result(ResultPayload, sampleIndex: UInt64, time: MonotonicTime)
+    /// Something worth knowing: a switch of variant, a gap, a pause.
+    case notice(Notice, sampleIndex: UInt64)
+    /// Why the daemon ends the stream; nothing follows.
+    case error(Notice)
+}
+
+/// A stream to the daemon: samples go out, results come in.
+///
+/// `send` and its kin only queue; `pump` moves bytes. It reads while it writes, so that a daemon that holds
+/// samples back until its results are read cannot lock up with a client that waits to be rid of its samples.
+public final class StreamConnection {
+    /// What `pump` waits for.
+    public enum Goal: Hashable, Sendable {
+        /// Nothing: moves what can be moved at once.
+        case now
+        /// At least one event.
+        case event
+        /// All that was queued is written.
+        case written
+        /// The daemon closed the stream, as it does after END and the last result.
+        case closed
+    }
+
+    /// How `pump` ended.
+    public enum Outcome: Hashable, Sendable {
+        case reached
+        case timedOut
+        /// The daemon closed the stream.
+        case closed
+        /// The handler returned false, or `shouldStop` did agree to stop on a signal.
+        case stopped
+    }
+
+    /// Input is read only while fewer bytes than this are queued.
+    private static let highWater = 1 << 18
+
+    /// What the daemon promised in its reply to Open.
+    public let contract: JSONObject
+    /// Bytes per sample over all channels.
+    public let sampleSize: Int
+    /// The index of the sample that is sent next.
+    public private(set) var nextSampleIndex: UInt64 = 0
+    /// Asked when a signal arrives; true stops a `pump`, and ends the input of a `run`.
+    public var shouldStop: () -> Bool = { false }
+
+    private let socket: Socket
+    private var parser = FrameParser(role: .client)
+    private var writer = FrameWriter()
+    private var sending: [UInt8] = []
+    private var sent = 0
+    /// Bytes of an incomplete sample at the end of what was given to `send`.
+    private var remainder: [UInt8] = []
+    private var hasEnded = false
+    private var isClosed = false
+    /// Whether the daemon takes nothing more, though it may have more to say.
+    private var isDeaf = false
+    /// Whether the daemon said why it ends the stream.
+    private var hasReason = false
+    private var events: [StreamEvent] = []
+
+    init(socket: Socket, contract: JSONObject, sampleSize: Int, received: [UInt8]) throws(JouledError) {
+        self.socket = socket
+        self.contract = contract
+        self.sampleSize = sampleSize
+        var events: [StreamEvent] = []
+        var failure: JouledError?
+        var parser = parser
+        received.withUnsafeBytes { bytes in
+            do throws(JouledError) { try Self.parse(bytes, &parser, &events) } catch { failure = error }
+        }
+        self.parser = parser
+        self.events = events
+        if let failure { throw failure }
+    }
+
+    /// How many bytes wait to be written.
+    public var queuedBytes: Int { sending.count - sent + writer.bytes.count }
+
+    /// How many bytes of an incomplete sample were given; after `end` they are lost.
+    public var incompleteBytes: Int { remainder.count }
+
+    // MARK: Queueing
+
+    /// Queues samples. The bytes may end within a sample, which the next call continues.
+    public func send(_ bytes: UnsafeRawBufferPointer, at time: MonotonicTime = SystemClocks().monotonic()) {
+        guard !hasEnded else { return }
+        var rest = bytes[...]
+        if !remainder.isEmpty {
+            let taken = rest.prefix(sampleSize - remainder.count)
+            remainder.append(contentsOf: taken)
+            rest = rest.dropFirst(taken.count)
+            guard remainder.count == sampleSize else { return }
+            let sample = remainder
+            remainder = []
+            sample.withUnsafeBytes { queue($0, time) }
+        }
+        let whole = rest.count / sampleSize * sampleSize
+        if whole > 0 { queue(UnsafeRawBufferPointer(rebasing: rest.prefix(whole)), time) }
+        remainder.append(contentsOf: rest.dropFirst(whole))
+    }
+
+    /// Queues samples. The bytes may end within a sample, which the next call continues.
+    public func send(_ bytes: [UInt8]) { bytes.withUnsafeBytes { send($0) } }
+
+    private func queue(_ samples: UnsafeRawBufferPointer, _ time: MonotonicTime) {
+        writer.data(samples, sampleSize: sampleSize, sampleIndex: nextSampleIndex, time: time)
+        nextSampleIndex += UInt64(samples.count / sampleSize)
+    }
+
+    /// Queues word that `lost` samples will never come.
+    public func sendGap(lost: UInt64) {
+        guard !hasEnded else { return }
+        writer.gap(lost: lost, sampleIndex: nextSampleIndex, time: SystemClocks().monotonic())
+        nextSampleIndex &+= lost
+    }
+
+    /// Queues the wish for results of all that was sent.
+    public func flush() {
+        guard !hasEnded else { return }
+        writer.flush(sampleIndex: nextSampleIndex, time: SystemClocks().monotonic())
+    }
+
+    /// Queues the end of the stream; what is sent later is ignored.
+    public func end() {
+        guard !hasEnded else { return }
+        hasEnded = true
+        writer.end(sampleIndex: nextSampleIndex, time: SystemClocks().monotonic())
+    }
+
+    /// Queues bytes as they are, frames or not: for tests of the daemon's manners.
+    public func sendRaw(_ bytes: [UInt8]) {
+        sending = Array(sending[sent...]) + writer.take() + bytes
+        sent = 0
+    }
+
+    // MARK: Moving bytes
+
+    /// Moves bytes both ways until `goal` is reached, and hands each event to `handle`, which returns false to stop.
+    public func pump(
+        until goal: Goal, timeout: Seconds? = nil, _ handle: (StreamEvent) throws(JouledError) -> Bool
+    ) throws(JouledError) -> Outcome {
+        let deadline = timeout.map { SystemClocks().monotonic().advanced(by: $0) }
+        var hasEvent = false
+        while true {
+            let count = events.count
+            guard try deliver(handle) else { return .stopped }
+            hasEvent = hasEvent || count > 0
+            if isClosed { return goal == .closed ? .reached : .closed }
+            try write()
+            switch goal {
+            case .written where queuedBytes == 0: return .reached
+            case .event where hasEvent: return .reached
+            case .now:
+                guard try read() else { return .reached }
+                continue
+            default: break
+            }
+            let ready = try socket.wait(write: queuedBytes > 0 && !isDeaf, until: deadline)
+            if ready.interrupted, shouldStop() { return .stopped }
+            if ready.readable {
+                _ = try read()
+            } else if !ready.writable, let deadline, deadline <= SystemClocks().monotonic() {
+                return .timedOut
+            }
+        }
+    }
+
+    /// Streams what `input` gives until it returns nil, then waits for the last result.
+    ///
+    /// Results are delivered while samples are written, and when `input` returns. For a source that may pause,
+    /// such as a microphone, use `run(reading:)`, which waits for source and results at once.
+    public func run(
+        input: () throws(JouledError) -> [UInt8]?, _ handle: (StreamEvent) throws(JouledError) -> Bool
+    ) throws(JouledError) {
+        while !isClosed, let bytes = try input() {
+            send(bytes)
+            switch try pump(until: .written, handle) {
+            case .reached, .timedOut: guard try pump(until: .now, handle) != .stopped else { return }
+            case .closed: break
+            case .stopped: return
+            }
+        }
+        try finish(handle)
+    }
+
+    /// Streams what can be read from `descriptor` until its end, then waits for the last result.
+    public func run(
+        reading descriptor: Int32, _ handle: (StreamEvent) throws(JouledError) -> Bool
+    ) throws(JouledError) {
+        var buffer = [UInt8](repeating: 0, count: 1 << 16)
+        input: while !isClosed {
+            guard try deliver(handle) else { return }
+            try write()
+            let ready = try socket.wait(
+                write: queuedBytes > 0 && !isDeaf, extra: queuedBytes < Self.highWater ? descriptor : nil, until: nil)
+            if ready.interrupted, shouldStop() { break }
+            if ready.readable { _ = try read() }
+            guard ready.extraReadable else { continue }
+            let count = buffer.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress, $0.count) }
+            switch count {
+            case 1...: buffer.withUnsafeBytes { send(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
+            case 0: break input
+            default:
+                guard errno == EINTR || errno == EAGAIN else {
+                    throw JouledError(.input, "reading samples: \(Socket.text(errno))")
+                }
+            }
+        }
+        try finish(handle)
+    }
+
+    /// Sends END, where that was not done, and delivers events until the daemon closes the stream.
+    private func finish(_ handle: (StreamEvent) throws(JouledError) -> Bool) throws(JouledError) {
+        end()
+        let outcome = try pump(until: .closed, handle)
+        guard outcome != .stopped, !hasReason, queuedBytes > 0 else { return }
+        throw JouledError(.disconnected, "jouled closed the stream before sample \(nextSampleIndex) without a reason")
+    }
+
+    private func deliver(_ handle: (StreamEvent) throws(JouledError) -> Bool) throws(JouledError) -> Bool {
+        while !events.isEmpty {
+            let batch = events
+            events = []
+            for event in batch {
+                if case .error = event { hasReason = true }
+                guard try handle(event) else { return false }
+            }
+        }
+        return true
+    }
+
+    /// Writes what the socket takes now.
+    private func write() throws(JouledError) {
+        while !isClosed, !isDeaf, queuedBytes > 0 {
+            if sent == sending.count {
+                sending = writer.take()
+                sent = 0
+            }
+            switch try socket.send(sending, from: sent) {
+            case .moved(let count): sent += count
+            case .wouldBlock: return
+            case .closed:
+                // The reason may be waiting to be read, so reading goes on.
+                isDeaf = true
+                return
+            }
+        }
+        if queuedBytes == 0 { (sending, sent) = ([], 0) }
+    }
+
+    /// Reads once; false when nothing was there.
+    private func read() throws(JouledError) -> Bool {
+        let (outcome, bytes) = try socket.receive()
+        switch outcome {
+        case .moved:
+            try Self.parse(bytes, &parser, &events)
+            return true
+        case .wouldBlock: return false
+        case .closed:
+            isClosed = true
+            try parser.finish()
+            return false
+        }
+    }
+
+    private static func parse(
+        _ bytes: UnsafeRawBufferPointer, _ parser: inout FrameParser, _ events: inout [StreamEvent]
+    ) throws(JouledError) {
+        var found: [StreamEvent] = []
+        defer { events += found }
+        try parser.receive(bytes) { (event) throws(JouledError) in
+            guard case .message(let header, let payload) = event else { return }
+            switch header.type {
+            case .result:
+                found.append(.result(try ResultPayload(decoding: payload), sampleIndex: header.sampleIndex, time: header.time))
+            case .notice: found.append(.notice(try Notice(decoding: payload), sampleIndex: header.sampleIndex))
+            default: found.append(.error(try Notice(decoding: payload)))
+            }
+        }
+    }
+}
