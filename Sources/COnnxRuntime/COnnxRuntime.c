@@ -8,6 +8,7 @@ ORT_SLOT(GetErrorMessage, 2);
 ORT_SLOT(CreateEnv, 3);
 ORT_SLOT(DisableTelemetryEvents, 6);
 ORT_SLOT(CreateSession, 7);
+ORT_SLOT(CreateSessionFromArray, 8);
 ORT_SLOT(Run, 9);
 ORT_SLOT(CreateSessionOptions, 10);
 ORT_SLOT(SetSessionExecutionMode, 13);

@@ -159,7 +159,7 @@ public struct DecisionEngine: Sendable {
         for assignment in plan.assignments {
             guard var placement = placements[assignment.stream] else { continue }
             let chosen = assignment.option.flatMap { option in
-                options[assignment.stream]?.first { $0.plan.isSameChoice(as: option) }
+                options[assignment.stream]?.first { $0.plan.sameChoice(as: option) }
             }
             if let change = Self.change(assignment.stream, placement, to: chosen) {
                 changes.append(change)
@@ -167,7 +167,7 @@ public struct DecisionEngine: Sendable {
             }
             placement.option = chosen
             placement.reason = assignment.reason
-            placement.runnerUp = assignment.runnerUp?.text ?? ""
+            placement.runnerUp = assignment.runnerUp.map(Self.text) ?? ""
             placement.isPlaced = true
             placements[assignment.stream] = placement
         }
@@ -176,11 +176,18 @@ public struct DecisionEngine: Sendable {
         return decision
     }
 
+    private static func text(_ runnerUp: Plan.RunnerUp) -> String {
+        let option = runnerUp.option
+        let sign = runnerUp.powerDifference.value >= 0 ? "+" : ""
+        return "\(option.variant) on \(option.unit), cadence \(option.cadence), coalescing \(option.coalescing)"
+            + " (utility \(decimal(runnerUp.utilityDifference, places: 4)), power \(sign)\(runnerUp.powerDifference))"
+    }
+
     private static func change(_ id: UInt64, _ placement: Placement, to chosen: RunOption?) -> Change? {
         guard placement.isPlaced else { return Change(stream: id, from: nil, to: chosen, isFirst: true) }
         switch (placement.option, chosen) {
         case (nil, nil): return nil
-        case (let old?, let new?) where old.plan.isSameChoice(as: new.plan): return nil
+        case (let old?, let new?) where old.plan.sameChoice(as: new.plan): return nil
         default: return Change(stream: id, from: placement.option, to: chosen, isFirst: false)
         }
     }

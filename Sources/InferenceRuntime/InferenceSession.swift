@@ -47,8 +47,11 @@ public final class InferenceSession: Sendable {
     nonisolated(unsafe) let session: OpaquePointer
 
     /// Loads a model: one thread, sequential, no spinning. Blocks for milliseconds to seconds.
+    /// - Parameters:
+    ///   - model: the bytes of an `.onnx` file; needed during the call only.
+    ///   - modelPath: where they come from, for messages.
     /// - Throws: `.inferenceFailed` with the file's name and ONNX Runtime's message.
-    public init(runtime: OnnxRuntime, modelPath: String) throws(JouledError) {
+    public init(runtime: OnnxRuntime, model: [UInt8], path modelPath: String) throws(JouledError) {
         let api = runtime.api
         do {
             let options = try OnnxRuntime.made("CreateSessionOptions", api) { api.pointee.CreateSessionOptions($0) }
@@ -60,8 +63,8 @@ public final class InferenceSession: Sendable {
                 try OnnxRuntime.check(
                     api.pointee.AddSessionConfigEntry(options, "session.\(pool)_op.allow_spinning", "0"), api, "allow_spinning")
             }
-            let session = try OnnxRuntime.made("CreateSession", api) {
-                api.pointee.CreateSession(runtime.environment, modelPath, options, $0)
+            let session = try OnnxRuntime.made("CreateSessionFromArray", api) {
+                api.pointee.CreateSessionFromArray(runtime.environment, model, model.count, options, $0)
             }
             do {
                 inputs = try Self.specs(of: session, api, count: api.pointee.SessionGetInputCount, name: api.pointee.SessionGetInputName, type: api.pointee.SessionGetInputTypeInfo)

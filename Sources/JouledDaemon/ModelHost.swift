@@ -37,8 +37,13 @@ actor ModelHost {
     /// All bundles, and what is wrong with those that cannot be served.
     func list() -> (models: [(bundle: ModelBundle, profile: DeviceProfile?)], problems: [String]) {
         var models: [(ModelBundle, DeviceProfile?)] = []
-        let listing = store.list()
-        var problems = listing.problems.map(\.description)
+        let listing: ModelStore.Listing
+        do {
+            listing = try store.list()
+        } catch {
+            return ([], [error.description])
+        }
+        var problems = listing.faults.map(\.error.description)
         for bundle in listing.bundles {
             do {
                 models.append((bundle, try profile(of: bundle)))
@@ -51,7 +56,7 @@ actor ModelHost {
     }
 
     private func profile(of bundle: ModelBundle) throws(JouledError) -> DeviceProfile {
-        let path = "\(bundle.directory)/\(ModelBundle.profileFileName)"
+        let path = bundle.profilePath
         do {
             return try DeviceProfile.load(path)
         } catch {
@@ -65,11 +70,14 @@ actor ModelHost {
     /// A loaded variant, shared between streams.
     /// - Throws: wrong digest, missing library, ONNX Runtime's refusal or a broken contract; nothing stays behind.
     func session(_ bundle: ModelBundle, variant: String) throws(JouledError) -> InferenceSession {
-        let path = try bundle.verify(variant)
+        let declared = try bundle.manifest.variant(variant)
+        let path = bundle.path(of: declared)
         if let session = sessions[path] { return session }
+        // What is loaded is what was verified, even if the file changes meanwhile.
+        let model = try bundle.contents(of: declared)
         if runtime == nil { runtime = try OnnxRuntime(libraryPath: runtimeLibrary) }
         guard let runtime else { throw JouledError(.runtimeUnavailable, "\(runtimeLibrary): not loaded") }
-        let session = try InferenceSession(runtime: runtime, modelPath: path)
+        let session = try InferenceSession(runtime: runtime, model: model, path: path)
         let manifest = bundle.manifest
         try session.check(inputs: manifest.inputSpecs, outputs: manifest.outputSpecs)
         OnnxRuntime.trimMemory()
@@ -100,6 +108,6 @@ extension ModelManifest {
 
     /// Results first, then states.
     var outputSpecs: [TensorSpec] {
-        outputs.map { TensorSpec(name: $0.name, shape: $0.shape) } + states.map { TensorSpec(name: $0.output, shape: $0.shape) }
+        outputs.map { TensorSpec(name: $0.tensor.name, shape: $0.tensor.shape) } + states.map { TensorSpec(name: $0.output, shape: $0.shape) }
     }
 }

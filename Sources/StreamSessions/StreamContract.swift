@@ -8,6 +8,8 @@ public struct StreamContract: Sendable {
     public enum Normalization: Sendable, Equatable {
         /// Nothing.
         case none
+        /// The window's least value is subtracted from all.
+        case subtractMinimum
         /// Each window is shifted to mean 0 and scaled to standard deviation 1 (left at 0 if it is constant).
         case standard
     }

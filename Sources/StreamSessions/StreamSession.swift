@@ -303,7 +303,11 @@ public actor StreamSession {
     private func answer(with engine: InferenceRun, padded: Bool) throws(JouledError) {
         let input = engine.input(0)
         _ = input.update(from: assembler.currentWindow)
-        if contract.normalization == .standard { standardize(input) }
+        switch contract.normalization {
+        case .none: break
+        case .subtractMinimum: subtractMinimum(input)
+        case .standard: standardize(input)
+        }
         try engine.run()
         let outputs = contract.outputs.count
         for index in contract.states.indices { _ = engine.input(index + 1).update(from: engine.output(outputs + index)) }
@@ -324,6 +328,11 @@ public actor StreamSession {
             for index in 0..<outputs { scratch.append(contentsOf: engine.output(index)) }
             scratch.withUnsafeBufferPointer(write)
         }
+    }
+
+    private func subtractMinimum(_ values: UnsafeMutableBufferPointer<Float>) {
+        guard let least = values.min() else { return }
+        for index in values.indices { values[index] -= least }
     }
 
     private func standardize(_ values: UnsafeMutableBufferPointer<Float>) {

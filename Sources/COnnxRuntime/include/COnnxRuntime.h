@@ -39,7 +39,7 @@ typedef struct OrtApi {
     void *reserved_4[2];
     OrtStatus *_Nullable (*_Nonnull DisableTelemetryEvents)(const OrtEnv* env);  // 6
     OrtStatus *_Nullable (*_Nonnull CreateSession)(const OrtEnv* env, const char* model_path, const OrtSessionOptions* options, OrtSession** out);  // 7
-    void *reserved_8[1];
+    OrtStatus *_Nullable (*_Nonnull CreateSessionFromArray)(const OrtEnv* env, const void* model_data, size_t model_data_length, const OrtSessionOptions* options, OrtSession** out);  // 8
     OrtStatus *_Nullable (*_Nonnull Run)(OrtSession* session, const OrtRunOptions* run_options, const char* const* input_names, const OrtValue* const* inputs, size_t input_len, const char* const* output_names, size_t output_names_len, OrtValue** outputs);  // 9
     OrtStatus *_Nullable (*_Nonnull CreateSessionOptions)(OrtSessionOptions** options);  // 10
     void *reserved_11[2];

@@ -81,7 +81,7 @@ public let streamsInterfaceText = """
       variant: string,
       windows: int,
       joules: float,
-      seconds: float
+      open: bool
     )
 
     # Opens a stream; must be called with `upgrade`. After the reply the connection carries frames (docs/protocol.md).

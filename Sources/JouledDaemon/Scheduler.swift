@@ -1,0 +1,394 @@
+import Decisions
+import EnergyModel
+import InferenceRuntime
+import ModelStore
+import PowerPolicy
+import StreamSessions
+import Systemd
+import Units
+import Wire
+
+/// The daemon's decision loop on the control loop: knows all streams, reads power, asks the engine, carries out its plans.
+///
+/// It decides when a stream opens or ends, when power or policy change, when a variant fails, and on a slow tick.
+actor Scheduler {
+    nonisolated let loop: EventLoop
+    nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
+
+    let configuration: DaemonConfiguration
+    let clocks = SystemClocks()
+    let startedAt: MonotonicTime
+    let models: ModelHost
+    private let power: PowerMonitor
+    private let pump: StreamPump
+    let journal: any JournalSink
+    private let manager: ServiceManager
+
+    var engine: DecisionEngine
+    var streams: [UInt64: OpenStream] = [:]
+    var ledger = Ledger()
+    var history: [DecisionEntry] = []
+    var decisionCount = 0
+    var lastReading: PowerReading?
+    var inferencePower = Watts.zero
+    var standingProblems: [String] = []
+    private var nextStream: UInt64 = 1
+    private var timer: LoopTimer?
+    private var lastTick: MonotonicTime
+    private var isTicking = false
+    private var subscribers: [Topic: [UInt64: Connection]] = [:]
+    private var goal = Budget.Goal.none
+    private var isStopping = false
+
+    /// Decisions kept for clients; older ones are in the journal.
+    static let historyLimit = 512
+
+    init(
+        configuration: DaemonConfiguration, policyName: String, policy: PowerPolicy, models: ModelHost, power: PowerMonitor,
+        pump: StreamPump, journal: any JournalSink, manager: ServiceManager, loop: EventLoop
+    ) {
+        self.configuration = configuration
+        self.models = models
+        self.power = power
+        self.pump = pump
+        self.journal = journal
+        self.manager = manager
+        self.loop = loop
+        startedAt = SystemClocks().monotonic()
+        lastTick = startedAt
+        engine = DecisionEngine(
+            policyName: policyName, policy: policy,
+            limits: .init(
+                unitUtilization: configuration.limits.unitUtilization,
+                residentBytes: configuration.limits.residentMegabytes << 20,
+                minimumDwell: min(Seconds(10), configuration.power.pollInterval * 2)))
+    }
+
+    // MARK: Opening and ending streams
+
+    /// Checks a request, places the stream and loads its variant. The stream runs after `start`.
+    func open(_ request: OpenRequest, for peer: Peer) async throws -> StreamOpening {
+        guard streams.count < configuration.limits.streams, !isStopping else {
+            throw VarlinkError("io.jouled.Streams.TooManyStreams", ["limit": JSONValue(configuration.limits.streams)])
+        }
+        let id = nextStream
+        nextStream += 1
+        let hosted: HostedModel
+        do {
+            hosted = try await models.model(request.model, version: request.version)
+        } catch {
+            throw await explain(error, request)
+        }
+        let stream = try OpenStream(id: id, request: request, model: hosted, peer: peer)
+        streams[id] = stream
+        engine.open(stream.engineRequest, at: clocks.monotonic())
+        await decide(because: .streamOpened)
+        // A variant whose file is broken is quarantined on the way; what is left may be nothing.
+        guard let placement = engine.placements[id], streams[id] != nil else {
+            throw VarlinkError("io.jouled.Streams.ModelUnavailable", ["model": .string(request.model), "reason": "the stream was closed while it opened"])
+        }
+        if let failure = streams[id]?.loadFailure, placement.option == nil {
+            abandon(id)
+            throw VarlinkError("io.jouled.Streams.ModelUnavailable", ["model": .string(request.model), "reason": .string(failure)])
+        }
+        return StreamOpening(
+            stream: id,
+            reply: [
+                "stream": JSONValue(id), "contract": .object(stream.contractJSON),
+                "variant": .string(placement.option?.plan.variant ?? ""), "reason": .string(placement.reason),
+            ])
+    }
+
+    private func explain(_ error: any Error, _ request: OpenRequest) async -> VarlinkError {
+        guard let error = error as? JouledError else {
+            return VarlinkError("io.jouled.Streams.ModelUnavailable", ["model": .string(request.model), "reason": .string("\(error)")])
+        }
+        guard error.code == .unknownModel else {
+            return VarlinkError("io.jouled.Streams.ModelUnavailable", ["model": .string(request.model), "reason": .string(error.description)])
+        }
+        let known = Set(await models.list().models.map(\.bundle.manifest.name)).sorted()
+        return VarlinkError("io.jouled.Streams.UnknownModel", ["model": .string(request.model), "known": JSONValue(known)])
+    }
+
+    /// Hands the socket of an opened stream to the inference loop.
+    func start(_ id: UInt64, on descriptor: Int32) async {
+        guard let stream = streams[id], let placement = engine.placements[id] else {
+            await pump.discard(descriptor)
+            return
+        }
+        streams[id]?.isRunning = true
+        let assignment = assignment(for: stream, placement)
+        await pump.open(
+            id: id, contract: stream.contract, descriptor: descriptor, variantCount: stream.variantNames.count, assignment: assignment)
+        // The plan may have moved on while the socket changed hands.
+        if let later = engine.placements[id], later.option != placement.option { await apply([id]) }
+        journal.send(
+            JournalRecord(
+                .info, "Stream \(id) (\(stream.displayName)) opened on \(stream.model.bundle.manifest.name): \(placement.option.map(Self.text) ?? "paused")",
+                messageID: MessageID.streamOpened, fields: stream.journalFields))
+        publish(.streams)
+    }
+
+    /// Forgets a stream that was opened but never started.
+    func abandon(_ id: UInt64) {
+        guard streams.removeValue(forKey: id) != nil else { return }
+        engine.close(id)
+        replan(because: .streamClosed)
+    }
+
+    /// What the inference loop tells.
+    func handle(_ event: StreamPump.Event) async {
+        switch event {
+        case .ended(let id, let end, let statistics):
+            guard let stream = streams.removeValue(forKey: id) else { return }
+            ledger.close(stream, statistics, at: clocks.monotonic())
+            engine.close(id)
+            let record = JournalRecord(
+                end.isFault ? .warning : .info,
+                "Stream \(id) (\(stream.displayName)) ended after \(statistics.totalWindows) windows and \(statistics.totalJoules): \(end.text)",
+                messageID: MessageID.streamClosed,
+                fields: stream.journalFields + [
+                    .init("JOULED_WINDOWS", "\(statistics.totalWindows)"),
+                    .init("JOULED_ENERGY_J", decimal(statistics.totalJoules.value, places: 6)),
+                ])
+            journal.send(record)
+            await decide(because: .streamClosed)
+            publish(.streams)
+        case .faulted(let id, let variant, let message):
+            guard let stream = streams[id] else { return }
+            reportFailure(of: variant, in: stream, message)
+            engine.quarantine(model: stream.model.bundle.manifest.name, variant: variant)
+            await decide(because: .variantFailed)
+            if engine.placements[id]?.option == nil {
+                await pump.close(id, because: "no variant of \(stream.model.bundle.manifest.name) can run: \(message)")
+            }
+        }
+    }
+
+    private func reportFailure(of variant: String, in stream: OpenStream, _ message: String) {
+        journal.send(
+            JournalRecord(
+                .error, "Variant \(variant) of \(stream.model.bundle.manifest.name) failed and is not used again: \(message)",
+                messageID: MessageID.variantFailed,
+                fields: stream.journalFields + [.init("JOULED_VARIANT", variant), .init("JOULED_ERROR", message)]))
+    }
+
+    // MARK: Deciding
+
+    /// Decides outside of a call that would wait for it.
+    func replan(because trigger: DecisionEngine.Trigger) {
+        Task(executorPreference: loop) { await self.decide(because: trigger) }
+    }
+
+    /// Makes a plan and carries it out; journals what changed.
+    func decide(because trigger: DecisionEngine.Trigger) async {
+        guard !isStopping else { return }
+        let now = clocks.monotonic()
+        let decision = engine.decide(because: trigger, at: now, wall: clocks.wall(), utcOffset: localTimeOffset())
+        journalGoal(decision)
+        for change in decision.changes { record(change, of: decision, at: now) }
+        if !decision.changes.isEmpty { publish(.decisions) }
+        await apply(decision.changes.map(\.stream))
+        publish(.status)
+    }
+
+    /// Loads what the plan asks for and tells the sessions; a variant that does not load is quarantined and planned around.
+    private func apply(_ ids: [UInt64]) async {
+        var failed = false
+        for id in ids {
+            guard let stream = streams[id], let option = engine.placements[id]?.option else {
+                if let stream = streams[id], stream.isRunning, let placement = engine.placements[id] {
+                    await pump.assign(id, assignment(for: stream, placement))
+                }
+                continue
+            }
+            let variant = option.plan.variant
+            if stream.loaded[variant] == nil {
+                do {
+                    let session = try await models.session(stream.model.bundle, variant: variant)
+                    streams[id]?.loaded[variant] = session
+                } catch {
+                    streams[id]?.loadFailure = "\(error)"
+                    reportFailure(of: variant, in: stream, "\(error)")
+                    engine.quarantine(model: stream.model.bundle.manifest.name, variant: variant)
+                    failed = true
+                    continue
+                }
+            }
+            // Other decisions may have been made while the variant loaded; theirs is the last word.
+            guard let current = streams[id], current.isRunning, let placement = engine.placements[id],
+                placement.option?.plan.variant == variant
+            else { continue }
+            streams[id]?.loaded = current.loaded.filter { $0.key == variant }
+            await pump.assign(id, assignment(for: current, placement))
+        }
+        if failed { await decide(because: .variantFailed) }
+        await models.keep(only: Set(streams.values.flatMap { $0.loaded.values.map(\.modelPath) }))
+    }
+
+    private func assignment(for stream: OpenStream, _ placement: DecisionEngine.Placement) -> Assignment {
+        let isLimited = engine.latest?.budget.watts != nil
+        guard let option = placement.option, let session = stream.loaded[option.plan.variant] else {
+            return Assignment(
+                session: nil, variantIndex: 0, variantName: "", unit: "", cadence: 1, coalescing: 1,
+                // Samples of a paused stream are taken rarely and thrown away.
+                drainPeriod: Seconds(1), energy: .init(wake: .zero, first: .zero, next: .zero), isPaced: isLimited,
+                reason: placement.reason)
+        }
+        let scale = engine.energy.scale(of: option.plan.unit).factor
+        let profile = option.profile
+        return Assignment(
+            session: session, variantIndex: UInt16(stream.variantNames.firstIndex(of: option.plan.variant) ?? 0),
+            variantName: option.plan.variant, unit: option.plan.unit, cadence: option.plan.cadence,
+            coalescing: option.plan.coalescing, drainPeriod: option.drainPeriod,
+            energy: WindowEnergy(wake: profile.wake.energy * scale, first: profile.first.energy * scale, next: profile.next.energy * scale),
+            isPaced: isLimited, reason: placement.reason)
+    }
+
+    private func record(_ change: DecisionEngine.Change, of decision: DecisionEngine.Decision, at now: MonotonicTime) {
+        guard let stream = streams[change.stream], let placement = engine.placements[change.stream] else { return }
+        decisionCount += 1
+        let entry = DecisionEntry(
+            number: decisionCount, at: now.since(startedAt), change: change, decision: decision, placement: placement,
+            stream: stream, charge: lastReading?.chargeFraction)
+        if history.count == Self.historyLimit { history.removeFirst() }
+        history.append(entry)
+        journal.send(entry.journalRecord(policy: engine.policyName))
+    }
+
+    /// Says at once, and once, that the goal cannot be met, or that it can be met again.
+    private func journalGoal(_ decision: DecisionEngine.Decision) {
+        guard decision.budget.goal != goal else { return }
+        let wasInfeasible = goal == .infeasible
+        goal = decision.budget.goal
+        if goal == .infeasible {
+            journal.send(JournalRecord(.warning, decision.budget.reason, messageID: MessageID.goalChanged, fields: budgetFields(decision)))
+        } else if wasInfeasible {
+            journal.send(JournalRecord(.notice, "The goal can be met again: \(decision.budget.reason)", messageID: MessageID.goalChanged, fields: budgetFields(decision)))
+        }
+    }
+
+    private func budgetFields(_ decision: DecisionEngine.Decision) -> [JournalRecord.Field] {
+        [
+            .init("JOULED_POLICY", engine.policyName),
+            .init("JOULED_BUDGET_W", decision.budget.watts.map { decimal($0.value, places: 6) } ?? "unlimited"),
+        ]
+    }
+
+    // MARK: Power
+
+    /// Reads power for the first time, so that the daemon is ready with a budget, and starts the slow tick.
+    func begin() async throws {
+        timer = try loop.timer { [weak self] in self?.assumeIsolated { $0.tickSoon() } }
+        await tick()
+    }
+
+    private func tickSoon() {
+        Task(executorPreference: loop) { await self.tick() }
+    }
+
+    /// Reads power, accounts for what inference drew, and decides again.
+    func tick() async {
+        guard !isTicking, !isStopping else { return }
+        isTicking = true
+        defer {
+            isTicking = false
+            let next = clocks.monotonic().advanced(by: configuration.power.pollInterval)
+            // A tenth of the interval late is early enough, and lets the kernel share the wake-up.
+            timer?.arm(at: next, accuracy: configuration.power.pollInterval * 0.1)
+        }
+        await account()
+        let trigger = await readPower()
+        await decide(because: trigger)
+        publish(.streams)
+        manager.status(statusLine)
+    }
+
+    private func account() async {
+        let now = clocks.monotonic()
+        ledger.update(await pump.report(), streams)
+        let span = now.since(lastTick)
+        guard span > .zero else { return }
+        let spent = ledger.takeSpent()
+        lastTick = now
+        inferencePower = spent / span
+        await power.draw(spent)
+    }
+
+    private func readPower() async -> DecisionEngine.Trigger {
+        let reading = await power.read()
+        let before = lastReading
+        lastReading = reading
+        engine.observe(reading.forEngine, own: inferencePower)
+        for problem in reading.problems where !(before?.problems.contains(problem) ?? false) {
+            journal.send(JournalRecord(.warning, problem, messageID: MessageID.powerProblem))
+        }
+        guard let before, before.acOnline != reading.acOnline else { return .tick }
+        journal.send(
+            JournalRecord(
+                .notice, reading.acOnline ? "External power is on" : "External power is off: running on battery",
+                messageID: MessageID.powerChanged, fields: [.init("JOULED_AC", reading.acOnline ? "1" : "0")]))
+        return .power
+    }
+
+    /// Changes the virtual device and reacts at once; nil if there is none.
+    func setVirtualDevice(chargerPluggedIn: Bool?, base: Watts?) async -> VirtualDeviceState? {
+        await account()
+        guard let state = await power.setVirtualDevice(chargerPluggedIn: chargerPluggedIn, base: base) else { return nil }
+        await tick()
+        return state
+    }
+
+    // MARK: Policy
+
+    /// Puts a policy in force and decides again.
+    func adopt(_ policy: PowerPolicy, named name: String) async {
+        let old = engine.policyName
+        engine.adopt(policy, named: name)
+        journal.send(
+            JournalRecord(
+                .notice, old == name ? "Policy \(name) read again" : "Policy \(name) replaces \(old)",
+                messageID: MessageID.policyChanged, fields: [.init("JOULED_POLICY", name)]))
+        await decide(because: .policy)
+        manager.status(statusLine)
+    }
+
+    // MARK: Clients that watch
+
+    func subscribe(_ topic: Topic, _ connection: Connection) { subscribers[topic, default: [:]][connection.id] = connection }
+
+    func unsubscribe(_ topic: Topic, _ id: UInt64) { subscribers[topic]?[id] = nil }
+
+    private func publish(_ topic: Topic) {
+        guard let watching = subscribers[topic], !watching.isEmpty else { return }
+        let parameters = view(of: topic, since: published[topic] ?? 0)
+        published[topic] = decisionCount
+        for connection in watching.values { connection.assumeIsolated { $0.publish(topic, parameters) } }
+    }
+    private var published: [Topic: Int] = [:]
+
+    // MARK: Ending
+
+    /// Ends all streams, telling their clients, and accounts for the last windows.
+    func stop() async {
+        isStopping = true
+        timer?.cancel()
+        timer = nil
+        for id in streams.keys.sorted() { await pump.close(id, because: "jouled is stopping") }
+        ledger.update(await pump.report(), streams)
+        await power.draw(ledger.takeSpent())
+    }
+
+    static func text(_ option: RunOption) -> String {
+        let cadence = option.plan.cadence == 1 ? "" : ", every \(ordinal(option.plan.cadence)) window"
+        return "\(option.plan.variant) on \(option.plan.unit)\(cadence), \(option.plan.coalescing) per wake-up"
+    }
+
+    private static func ordinal(_ number: Int) -> String {
+        switch number {
+        case 2: "2nd"
+        case 3: "3rd"
+        default: "\(number)th"
+        }
+    }
+}

@@ -1,0 +1,122 @@
+import Decisions
+import EnergyModel
+import Units
+import Wire
+
+// What clients see of the scheduler, as JSON.
+extension Scheduler {
+    /// The present state of a topic; of decisions those after number `since`.
+    func view(of topic: Topic, since: Int = 0) -> JSONObject {
+        switch topic {
+        case .status: ["status": .object(statusJSON)]
+        case .streams: ["streams": .array(streams.keys.sorted().compactMap { id in streams[id].map { .object(json($0)) } })]
+        case .decisions: decisions(limit: nil, since: since)
+        }
+    }
+
+    /// The latest decisions, oldest first.
+    func decisions(limit: Int?, since: Int = 0) -> JSONObject {
+        let later = history.filter { $0.number > since }
+        return ["decisions": .array(later.suffix(limit ?? later.count).map { .object($0.json) })]
+    }
+
+    var ledgerJSON: JSONObject {
+        [
+            "entries": .array(
+                ledger.entries.map {
+                    [
+                        "stream": JSONValue($0.stream), "name": .string($0.name), "model": .string($0.model),
+                        "variant": .string($0.variant), "windows": JSONValue($0.windows), "joules": .double($0.joules.value),
+                        "open": .bool($0.isOpen),
+                    ]
+                })
+        ]
+    }
+
+    private var statusJSON: JSONObject {
+        let budget = engine.latest?.budget
+        let plan = engine.latest?.plan
+        let rest = engine.rest.estimate
+        return [
+            "battery": lastReading?.json ?? .null,
+            "budgetWatts": json(budget?.watts),
+            "plannedWatts": .double(plan?.totalPower.value ?? 0),
+            "inferenceWatts": .double(inferencePower.value),
+            "restWatts": json(rest?.power),
+            "restDeviationWatts": json(rest?.deviation),
+            "bindingConstraint": .string(plan?.bindingConstraint.description ?? "none"),
+            "utilityPerWatt": .double(plan?.marginalUtilityPerWatt ?? 0),
+            "policy": .string(engine.policyName),
+            "reason": .string(budget?.reason ?? ""),
+            "goal": .string(budget.map { "\($0.goal)" } ?? "none"),
+            "secondsLeft": budget?.secondsLeft.map { .double($0.value) } ?? .null,
+            "terms": JSONValue((budget?.terms ?? []).map { "\($0.name) = \($0.value)" }),
+            "decisions": JSONValue(decisionCount),
+            "problems": JSONValue(standingProblems),
+        ]
+    }
+
+    private func json(_ power: Watts?) -> JSONValue { power.map { .double($0.value) } ?? .null }
+
+    private func json(_ stream: OpenStream) -> JSONObject {
+        let placement = engine.placements[stream.id]
+        let option = placement?.option
+        let statistics = stream.statistics
+        return [
+            "stream": JSONValue(stream.id), "name": .string(stream.request.name),
+            "model": .string(stream.model.bundle.manifest.name),
+            "variant": .string(option?.plan.variant ?? ""), "unit": .string(option?.plan.unit ?? ""),
+            "cadence": JSONValue(option?.plan.cadence ?? 0), "coalescing": JSONValue(option?.plan.coalescing ?? 0),
+            "quality": .double(option?.plan.quality ?? 0), "floor": .double(placement?.rules.floor ?? 0),
+            "weight": .double(placement?.rules.weight ?? 0), "critical": .bool(placement?.rules.critical ?? false),
+            "paused": .bool(option == nil), "windows": JSONValue(statistics.totalWindows),
+            "joules": .double(statistics.totalJoules.value),
+            "joulesPerWindow": .double(option?.energy.joules.value ?? 0),
+            "plannedWatts": .double(option?.plan.power.value ?? 0),
+            "lastValues": .array(statistics.lastValues.map { $0.isFinite ? .double(Double($0)) : .null }),
+            "lostSamples": JSONValue(statistics.lostSamples), "reason": .string(placement?.reason ?? ""),
+            "uid": JSONValue(stream.peer.uid), "basis": .string(option?.energy.basis.rawValue ?? Basis.modelled.rawValue),
+        ]
+    }
+
+    /// Plain words on one stream; nil if there is none with this id.
+    func explain(_ id: UInt64) -> JSONObject? {
+        guard let stream = streams[id], let placement = engine.placements[id], let latest = engine.latest else { return nil }
+        var lines = ["Stream \(id) (\(stream.displayName)) runs \(placement.option.map(Self.text) ?? "nothing: it is paused")."]
+        lines.append("Why: \(placement.reason).")
+        lines.append("Budget: \(latest.budget.watts.map { "\($0)" } ?? "no limit") (policy \(engine.policyName): \(latest.budget.reason)).")
+        lines += latest.budget.terms.map { "  \($0.name) = \($0.value)" }
+        lines.append("All streams together are planned at \(latest.plan.totalPower); what holds the plan back: \(latest.plan.bindingConstraint.description).")
+        if let option = placement.option {
+            let energy = option.energy
+            lines.append(
+                "Energy: \(energy.joules) +- \(energy.standardDeviation) per window (\(energy.basis.rawValue)), \(option.plan.power) in all; quality \(decimal(option.plan.quality, places: 4)) of 1.")
+        }
+        if !placement.runnerUp.isEmpty { lines.append("Runner-up: \(placement.runnerUp).") }
+        lines.append(better(than: placement, latest))
+        return ["lines": JSONValue(lines)]
+    }
+
+    /// What would have to change for better quality.
+    private func better(than placement: DecisionEngine.Placement, _ latest: DecisionEngine.Decision) -> String {
+        let now = placement.option?.plan
+        let options = RunOption.all(for: placement.request, by: engine.energy)
+        let best = options.filter { $0.plan.quality > (now?.quality ?? 0) + 1e-9 }.min { $0.plan.power < $1.plan.power }
+        guard let best else { return "Better quality: there is none; this is the best that the model offers." }
+        let more = best.plan.power - (now?.power ?? .zero)
+        guard latest.budget.watts != nil else {
+            return "Better quality: \(Self.text(best)) would give \(decimal(best.plan.quality, places: 4)); power is not what prevents it."
+        }
+        return "Better quality: \(Self.text(best)) would give \(decimal(best.plan.quality, places: 4)) and needs \(more) more."
+    }
+
+    /// One line for `systemctl status`.
+    var statusLine: String {
+        let budget = engine.latest?.budget
+        let charge = lastReading?.chargeFraction.map { "battery \(percent($0))" } ?? "no battery"
+        let limit = budget?.watts.map { "budget \($0)" } ?? "no power limit"
+        let planned = engine.latest?.plan.totalPower ?? .zero
+        let trouble = standingProblems.first.map { "; \($0)" } ?? ""
+        return "\(streams.count) streams, \(planned) planned, \(limit), \(charge), policy \(engine.policyName)\(trouble)"
+    }
+}
