@@ -1,0 +1,96 @@
+import Glibc
+import TOMLKit
+import Units
+
+extension JouledError.Code {
+    /// The text is not TOML.
+    public static let configSyntax = JouledError.Code("config.syntax")
+    /// A key that nothing reads: most often a typing error.
+    public static let unknownKey = JouledError.Code("config.unknown-key")
+    /// A required key is absent.
+    public static let missingKey = JouledError.Code("config.missing-key")
+    /// A value of the wrong type or outside its range.
+    public static let invalidValue = JouledError.Code("config.invalid-value")
+    /// The file is missing, unreadable, too large, or not text.
+    public static let unreadableFile = JouledError.Code("config.unreadable-file")
+}
+
+/// An operator's TOML file, parsed once into a value, with the line of every key.
+///
+/// Every error that reading it can give begins with `FILE:LINE:` and names the key's whole path.
+public struct ConfigDocument: Sendable {
+    /// The name that errors give to the document: its path, as the operator wrote it.
+    public let file: String
+    let node: ConfigNode
+
+    /// The largest file that `load` accepts, in bytes. Operator files are a few kilobytes; the
+    /// limit keeps a wrong path (a model, a device) from filling memory.
+    public static let sizeLimit = 1 << 20
+
+    /// Parses `text`.
+    /// - Parameter file: the name to use in errors.
+    /// - Throws: `configSyntax` as `FILE:LINE:COLUMN: what is wrong`.
+    public init(file: String, text: String) throws(JouledError) {
+        // The parser takes a C string, so text behind a NUL would be dropped without a word.
+        if let nul = text.utf8.firstIndex(of: 0) {
+            let line = text.utf8[..<nul].reduce(1) { $0 + ($1 == UInt8(ascii: "\n") ? 1 : 0) }
+            throw JouledError(.configSyntax, "\(file):\(line): a NUL byte does not belong in a text file")
+        }
+        let table: TOMLTable
+        do {
+            table = try TOMLTable(string: text)
+        } catch let error as TOMLParseError {
+            let at = error.source.begin
+            throw JouledError(.configSyntax, "\(file):\(at.line):\(at.column): \(error.description)")
+        } catch {
+            throw JouledError(.configSyntax, "\(file):1:1: \(error)")
+        }
+        self.file = file
+        self.node = try ConfigNode(table, index: LineIndex(text), file: file)
+    }
+
+    /// Reads and parses the file at `path`.
+    /// - Throws: `unreadableFile` when there is no such file, it cannot be read, is not a regular
+    ///   file, is larger than `sizeLimit` or is not UTF-8; `configSyntax` as `init` does.
+    public static func load(_ path: String) throws(JouledError) -> ConfigDocument {
+        let bytes = try contents(of: path)
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            // No multi-byte sequence contains a newline, so lines can be checked one by one.
+            let lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+            let line = lines.firstIndex { String(validating: $0, as: UTF8.self) == nil } ?? 0
+            throw JouledError(.unreadableFile, "\(path):\(line + 1): not valid UTF-8")
+        }
+        return try ConfigDocument(file: path, text: text)
+    }
+
+    /// The document's top table, with no key asked for yet.
+    ///
+    /// Each call begins a new reading, with its own record of which keys were asked for.
+    public var root: ConfigTable { ConfigTable(file: file, path: "", line: 1, entries: node.entries) }
+
+    private static func contents(of path: String) throws(JouledError) -> [UInt8] {
+        func failure(_ what: String) -> JouledError { JouledError(.unreadableFile, "\(path): \(what)") }
+        // Non-blocking, so that a FIFO in the file's place cannot hang the daemon at open.
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else { throw failure(String(cString: strerror(errno))) }
+        defer { close(descriptor) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { throw failure(String(cString: strerror(errno))) }
+        guard status.st_mode & S_IFMT == S_IFREG else { throw failure("not a regular file") }
+        let tooLarge = failure("larger than \(sizeLimit) bytes")
+        guard status.st_size <= sizeLimit else { throw tooLarge }
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 65536)
+        while true {
+            let count = read(descriptor, &chunk, chunk.count)
+            if count == 0 { return bytes }
+            if count < 0 {
+                if errno == EINTR { continue }
+                throw failure(String(cString: strerror(errno)))
+            }
+            bytes.append(contentsOf: chunk[..<count])
+            // The file may have grown since fstat.
+            guard bytes.count <= sizeLimit else { throw tooLarge }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+import TOMLKit
+import Units
+
+/// A TOML value as a Swift value, with the place where it was written.
+struct ConfigNode: Sendable {
+    enum Value: Sendable {
+        case string(String)
+        case integer(Int)
+        case number(Double)
+        case bool(Bool)
+        case array([ConfigNode])
+        case table([(key: String, node: ConfigNode)])
+        /// A date or time, which no jouled file uses; kept so that the error can name it.
+        case date
+    }
+
+    let value: Value
+    /// Where in the document, e.g. `models."*".floor` or `option[2].joules`.
+    let path: String
+    /// The line that wrote it, counted from 1.
+    let line: Int
+
+    /// The keys of a table in the order of the file; empty for anything else.
+    var entries: [(key: String, node: ConfigNode)] {
+        if case .table(let entries) = value { return entries }
+        return []
+    }
+
+    /// The type of the value, with its article, for "expected X, found Y".
+    var kind: String {
+        switch value {
+        case .string: "a string"
+        case .integer: "an integer"
+        case .number: "a number"
+        case .bool: "a boolean"
+        case .array: "an array"
+        case .table: "a table"
+        case .date: "a date or time"
+        }
+    }
+
+    init(_ table: TOMLTable, index: LineIndex, file: String) throws(JouledError) {
+        self.value = .table(try Self.entries(table, path: "", line: 1, index: index, file: file))
+        self.path = ""
+        self.line = 1
+    }
+
+    private init(_ toml: TOMLValue, path: String, line: Int, index: LineIndex, file: String) throws(JouledError) {
+        self.value = try Self.value(toml, path: path, line: line, index: index, file: file)
+        self.path = path
+        self.line = line
+    }
+
+    private static func entries(
+        _ table: TOMLTable, path: String, line: Int, index: LineIndex, file: String
+    ) throws(JouledError) -> [(key: String, node: ConfigNode)] {
+        var entries: [(key: String, node: ConfigNode, order: Int)] = []
+        for key in table.keys {
+            let inner = path.isEmpty ? ConfigPath.text(key) : path + "." + ConfigPath.text(key)
+            let place = index.place(of: inner) ?? LineIndex.Place(line: line, order: .max)
+            guard let child = table[key] else {
+                // The parser's C interface cuts a key at an escaped NUL; nothing sensible has one.
+                throw JouledError(.configSyntax, "\(file):\(place.line): a key contains a NUL character")
+            }
+            let node = try ConfigNode(child.tomlValue, path: inner, line: place.line, index: index, file: file)
+            entries.append((key, node, place.order))
+        }
+        entries.sort { ($0.order, $0.key) < ($1.order, $1.key) }
+        return entries.map { ($0.key, $0.node) }
+    }
+
+    private static func value(
+        _ toml: TOMLValue, path: String, line: Int, index: LineIndex, file: String
+    ) throws(JouledError) -> Value {
+        if let table = toml.table {
+            return .table(try entries(table, path: path, line: line, index: index, file: file))
+        }
+        if let array = toml.array {
+            var nodes: [ConfigNode] = []
+            for position in 0..<array.count {
+                let inner = "\(path)[\(position)]"
+                let line = index.place(of: inner)?.line ?? line
+                nodes.append(try ConfigNode(array[position].tomlValue, path: inner, line: line, index: index, file: file))
+            }
+            return .array(nodes)
+        }
+        if let text = toml.string { return .string(text) }
+        if let integer = toml.int { return .integer(integer) }
+        if let number = toml.double { return .number(number) }
+        if let bool = toml.bool { return .bool(bool) }
+        return .date
+    }
+}
+
+/// How key paths are written in errors: as TOML would write them, with `[index]` for array elements.
+enum ConfigPath {
+    /// `key` bare where TOML allows it, else in quotes.
+    static func text(_ key: String) -> String {
+        let bare = !key.isEmpty && key.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: "-"):
+                true
+            default: false
+            }
+        }
+        if bare { return key }
+        var quoted = "\""
+        for character in key.unicodeScalars {
+            switch character {
+            case "\"": quoted += "\\\""
+            case "\\": quoted += "\\\\"
+            case "\n": quoted += "\\n"
+            case "\t": quoted += "\\t"
+            default: quoted.unicodeScalars.append(character)
+            }
+        }
+        return quoted + "\""
+    }
+}

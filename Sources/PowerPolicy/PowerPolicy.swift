@@ -1,0 +1,128 @@
+import Units
+
+/// What the operator asked of the battery, and what they ask of each model.
+public struct PowerPolicy: Hashable, Sendable {
+    /// How the budget comes about.
+    public enum Kind: Hashable, Sendable {
+        case lifetime(Lifetime)
+        case levels(Levels)
+        /// The same power whatever the battery says.
+        case fixed(Watts)
+        case unlimited
+
+        /// The `kind` that a policy file names.
+        public var name: String {
+            switch self {
+            case .lifetime: "lifetime"
+            case .levels: "levels"
+            case .fixed: "fixed"
+            case .unlimited: "unlimited"
+            }
+        }
+    }
+
+    /// Last until a time, whatever it takes.
+    public struct Lifetime: Hashable, Sendable {
+        public enum End: Hashable, Sendable {
+            /// So long from when the policy was first applied.
+            case duration(Seconds)
+            /// The next time that the local clock shows so many seconds after midnight.
+            case until(secondOfDay: Int)
+        }
+        public var end: End
+        /// Share of a full battery, 0 to 1, that must be left at the end.
+        public var reserve: Double
+        /// Share of the energy for inference, 0 to 1, held back; grows with the forecast's uncertainty.
+        public var margin: Double
+        /// What a full battery holds, for gauges that know only percent.
+        public var capacity: Joules?
+
+        public init(end: End, reserve: Double = 0.05, margin: Double = 0.05, capacity: Joules? = nil) {
+            self.end = end
+            self.reserve = reserve
+            self.margin = margin
+            self.capacity = capacity
+        }
+    }
+
+    /// So many watts at so much charge.
+    public struct Levels: Hashable, Sendable {
+        public struct Level: Hashable, Sendable {
+            /// The level holds from this charge up, 0 to 1.
+            public var above: Double
+            public var watts: Watts
+            public init(above: Double, watts: Watts) {
+                self.above = above
+                self.watts = watts
+            }
+        }
+        /// From the fullest battery down; the last begins at 0.
+        public var levels: [Level]
+        /// How far above its threshold the charge must be, 0 to 1, to enter a higher level.
+        public var hysteresis: Double
+
+        public init(levels: [Level], hysteresis: Double = 0.02) {
+            self.levels = levels
+            self.hysteresis = hysteresis
+        }
+    }
+
+    /// Less power as the device warms, so that it never reaches the trip point where the kernel throttles.
+    public struct Thermal: Hashable, Sendable {
+        /// Up to here the budget stands.
+        public var from: Celsius
+        /// From here on the budget is 0; in between it falls linearly.
+        public var to: Celsius
+        /// What counts as full power while the budget is unlimited; nil: the most seen while cool.
+        public var full: Watts?
+
+        public init(from: Celsius, to: Celsius, full: Watts? = nil) {
+            self.from = from
+            self.to = to
+            self.full = full
+        }
+
+        /// The share of the budget that remains at `temperature`, 1 to 0.
+        public func factor(at temperature: Celsius) -> Double {
+            min(1, max(0, (to - temperature) / (to - from)))
+        }
+    }
+
+    /// What the operator asks for streams of a model.
+    public struct ModelRules: Hashable, Sendable {
+        /// Lowest acceptable quality of a variant, 0 to 1.
+        public var floor: Double
+        /// Worth of its quality beside other models', above 0.
+        public var weight: Double
+        /// Paused only when everything else already is.
+        public var critical: Bool
+
+        public init(floor: Double = 0, weight: Double = 1, critical: Bool = false) {
+            self.floor = floor
+            self.weight = weight
+            self.critical = critical
+        }
+    }
+
+    public var kind: Kind
+    /// The operator's own words, shown beside the policy's name.
+    public var description: String
+    public var thermal: Thermal?
+    /// For models that `models` does not name.
+    public var defaults: ModelRules
+    public var models: [String: ModelRules]
+
+    public init(
+        kind: Kind, description: String = "", thermal: Thermal? = nil, defaults: ModelRules = ModelRules(),
+        models: [String: ModelRules] = [:]
+    ) {
+        self.kind = kind
+        self.description = description
+        self.thermal = thermal
+        self.defaults = defaults
+        self.models = models
+    }
+
+    /// The rules for streams of `model`.
+    public func rules(for model: String) -> ModelRules { models[model] ?? defaults }
+}

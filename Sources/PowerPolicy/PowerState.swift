@@ -1,0 +1,113 @@
+import Units
+
+/// What is known about power at one instant: the whole input of a policy's decision.
+public struct PowerState: Hashable, Sendable {
+    /// The batteries together, as their gauges last said.
+    public struct Battery: Hashable, Sendable {
+        /// Energy held, or nil when the gauge gives only percent.
+        public var energy: Joules?
+        /// Energy when full, or nil when unknown.
+        public var full: Joules?
+        /// Charge as a share of full, 0 to 1, or nil when unknown.
+        public var charge: Double?
+        /// One standard deviation of `energy` (or of the charge, times the energy when full).
+        public var error: Joules
+        /// How long ago the gauge was refreshed.
+        public var age: Seconds
+
+        public init(energy: Joules?, full: Joules?, charge: Double? = nil, error: Joules = .zero, age: Seconds = .zero) {
+            self.energy = energy
+            self.full = full
+            self.charge = charge
+            self.error = error
+            self.age = age
+        }
+
+        /// Charge from whichever figures there are, held within 0 to 1.
+        public var fraction: Double? {
+            if let energy, let full, full.value > 0 { return min(1, max(0, energy / full)) }
+            return charge.map { min(1, max(0, $0)) }
+        }
+    }
+
+    /// Nil on a device without a battery.
+    public var battery: Battery?
+    public var acOnline: Bool
+    /// What the whole device draws from the battery, where a gauge says so.
+    public var draw: Watts?
+    /// What inference draws, by the energy model.
+    public var own: Watts
+    /// What the rest of the device is expected to draw on average until the goal.
+    public var rest: Watts
+    /// One standard deviation of `rest`.
+    public var restDeviation: Watts
+    /// What the sun and the like are expected to bring on average until the goal.
+    public var harvest: Watts
+    /// The least that the streams which must not pause can run on; zero when there are none.
+    public var least: Watts
+    public var temperature: Celsius?
+    public var wall: WallTime
+    /// Local time minus UTC.
+    public var utcOffset: Seconds
+    public var monotonic: MonotonicTime
+
+    public init(
+        battery: Battery?, acOnline: Bool = false, draw: Watts? = nil, own: Watts = .zero, rest: Watts = .zero,
+        restDeviation: Watts = .zero, harvest: Watts = .zero, least: Watts = .zero, temperature: Celsius? = nil,
+        wall: WallTime, utcOffset: Seconds = .zero, monotonic: MonotonicTime
+    ) {
+        self.battery = battery
+        self.acOnline = acOnline
+        self.draw = draw
+        self.own = own
+        self.rest = rest
+        self.restDeviation = restDeviation
+        self.harvest = harvest
+        self.least = least
+        self.temperature = temperature
+        self.wall = wall
+        self.utcOffset = utcOffset
+        self.monotonic = monotonic
+    }
+}
+
+/// What a policy remembers from one decision to the next. Begin a new one with a new policy.
+public struct PolicyMemory: Hashable, Sendable {
+    /// When a `duration` began to count. Monotonic, so that setting the clock moves no goal.
+    public var started: MonotonicTime?
+    /// The level that a `levels` policy is in, counted from the highest.
+    public var level: Int?
+    /// The most that inference drew while the device was cool.
+    public var peak: Watts = .zero
+    public init() {}
+}
+
+/// What inference may draw now, and why.
+public struct Budget: Hashable, Sendable {
+    public enum Goal: Hashable, Sendable {
+        /// The policy sets no goal.
+        case none
+        case feasible
+        /// Not to be met whatever inference does.
+        case infeasible
+    }
+    /// A line of the arithmetic.
+    public struct Term: Hashable, Sendable {
+        public var name: String
+        public var value: String
+        public init(_ name: String, _ value: String) {
+            self.name = name
+            self.value = value
+        }
+    }
+
+    /// Nil: as much as is useful.
+    public var watts: Watts?
+    /// One sentence.
+    public var reason: String
+    /// How `watts` came about, in order.
+    public var terms: [Term]
+    public var goal: Goal
+    /// Time until the goal's end; nil without a goal.
+    public var secondsLeft: Seconds?
+}
