@@ -1,0 +1,218 @@
+import CLinux
+import ConfigDocument
+import Glibc
+import InferenceRuntime
+import ModelStore
+import PowerPolicy
+import StreamSessions
+import Systemd
+import Units
+
+/// The daemon put together: listens, accepts, reloads, feeds the watchdog, and ends in order.
+///
+/// Three threads: the control loop (the caller's), the inference loop, and one for what blocks (loading models, slow gauges).
+public actor Daemon {
+    private nonisolated let loop: EventLoop
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
+
+    private let configuration: DaemonConfiguration
+    private let inferenceLoop: EventLoop
+    private let blockingLoop: EventLoop
+    private let scheduler: Scheduler
+    private let services: Services
+    private let policies: PolicyStore
+    private let journal: any JournalSink
+    private let manager = ServiceManager()
+    private let clocks = SystemClocks()
+    private var listeners: [Int32] = []
+    private var ownsSocketFile = false
+    private var sources: [EventSource] = []
+    private var acceptWatches: [DescriptorWatch] = []
+    private var acceptPause: LoopTimer?
+    private var watchdog: Watchdog?
+    private var connections: [UInt64: Connection] = [:]
+    private var nextConnection: UInt64 = 1
+    private var isStopping = false
+
+    /// Signals that the daemon takes; they must be blocked before any thread starts.
+    public static let signals = [SIGTERM, SIGINT, SIGHUP]
+
+    /// Builds all parts; nothing is served before `start`.
+    /// - Parameters:
+    ///   - loop: the control loop, run by the caller.
+    ///   - policyName: overrides the remembered and the configured policy.
+    /// - Throws: if the policy is not valid or a thread cannot be started.
+    public init(configuration: DaemonConfiguration, policyName: String? = nil, journal: any JournalSink, loop: EventLoop) throws(JouledError) {
+        self.configuration = configuration
+        self.journal = journal
+        self.loop = loop
+        inferenceLoop = try EventLoop.startThread(named: "inference")
+        blockingLoop = try EventLoop.startThread(named: "blocking")
+        let policies = PolicyStore(directory: configuration.policyDirectory, stateDirectory: configuration.stateDirectory)
+        self.policies = policies
+        let name = policyName ?? policies.remembered() ?? configuration.policy
+        let policy = try policies.load(name)
+        let models = ModelHost(
+            store: ModelStore(root: configuration.modelsDirectory), runtimeLibrary: configuration.runtimeLibrary, loop: blockingLoop)
+        let mailbox = Mailbox(loop: loop)
+        let pump = StreamPump(loop: inferenceLoop) { event in mailbox.deliver(event) }
+        let scheduler = Scheduler(
+            configuration: configuration, policyName: name, policy: policy, models: models,
+            power: PowerMonitor(configuration, loop: blockingLoop), pump: pump, journal: journal, manager: manager, loop: loop)
+        mailbox.scheduler = scheduler
+        self.scheduler = scheduler
+        services = Services(
+            scheduler: scheduler, policies: policies, journal: journal, hasVirtualDevice: configuration.power.source == .virtual)
+    }
+
+    /// Listens, reads power for the first time, and tells the service manager that clients are welcome.
+    /// - Throws: if there is no socket to listen on.
+    public func start() async throws {
+        try listen()
+        try await scheduler.begin()
+        await scheduler.checkBundles()
+        for (signal, action) in [(SIGTERM, Signal.stop), (SIGINT, .stop), (SIGHUP, .reload)] {
+            sources.append(try loop.onSignal(signal) { [weak self] in self?.assumeIsolated { $0.react(to: action) } })
+        }
+        if let interval = manager.watchdogInterval {
+            watchdog = try Watchdog(interval: interval, loop: loop, watched: inferenceLoop, manager: manager, journal: journal)
+        }
+        for listener in listeners {
+            acceptWatches.append(try loop.watch(listener, for: .readable) { [weak self] _ in self?.assumeIsolated { $0.accept(from: listener) } })
+        }
+        manager.ready(status: await scheduler.statusLine)
+        journal.send(JournalRecord(.info, "jouled \(Services.version) serves on \(configuration.socketPath)", messageID: MessageID.lifecycle))
+    }
+
+    private enum Signal { case stop, reload }
+
+    private func react(to signal: Signal) {
+        Task(executorPreference: loop) {
+            switch signal {
+            case .stop: await self.stop()
+            case .reload: await self.reload()
+            }
+        }
+    }
+
+    // MARK: Sockets
+
+    private func listen() throws(JouledError) {
+        let passed = try ServiceManager.listeningSockets()
+        if !passed.isEmpty {
+            listeners = passed.map(\.descriptor)
+            for listener in listeners { _ = fcntl(listener, F_SETFL, fcntl(listener, F_GETFL) | O_NONBLOCK) }
+            return
+        }
+        let path = configuration.socketPath
+        var result = clinux_listen_unix(path, UInt32(configuration.socketMode), 128)
+        if result == -EADDRINUSE {
+            // A file without a listener is what a crash leaves behind; one with a listener is another daemon.
+            let probe = clinux_connect_unix(path)
+            guard probe < 0 else {
+                Glibc.close(probe)
+                throw JouledError(.listening, "\(path): another daemon listens there")
+            }
+            unlink(path)
+            result = clinux_listen_unix(path, UInt32(configuration.socketMode), 128)
+        }
+        guard result >= 0 else { throw JouledError(.listening, "\(path): cannot listen: \(errnoText(-result))") }
+        listeners = [result]
+        ownsSocketFile = true
+    }
+
+    private func accept(from listener: Int32) {
+        while !isStopping {
+            let descriptor = clinux_accept(listener)
+            guard descriptor >= 0 else {
+                if descriptor == -EMFILE || descriptor == -ENFILE || descriptor == -ENOMEM { pauseAccepting(-descriptor) }
+                return
+            }
+            guard connections.count < configuration.limits.connections else {
+                Glibc.close(descriptor)
+                journal.send(JournalRecord(.warning, "Connection refused: \(connections.count) are open already"))
+                continue
+            }
+            admit(descriptor)
+        }
+    }
+
+    /// Without descriptors to spare, accepting would spin: wait a second for some to be closed.
+    private func pauseAccepting(_ error: Int32) {
+        journal.send(JournalRecord(.warning, "No new connections for 1 s: \(errnoText(error))"))
+        for watch in acceptWatches { watch.setEnabled(false) }
+        if acceptPause == nil {
+            acceptPause = try? loop.timer { [weak self] in
+                self?.assumeIsolated { daemon in
+                    for watch in daemon.acceptWatches { watch.setEnabled(true) }
+                }
+            }
+        }
+        acceptPause?.arm(at: clocks.monotonic().advanced(by: Seconds(1)), accuracy: Seconds(0.25))
+    }
+
+    private func admit(_ descriptor: Int32) {
+        var peer = Peer(uid: UInt32.max, gid: UInt32.max, pid: 0)
+        guard clinux_peer_credentials(descriptor, &peer.uid, &peer.gid, &peer.pid) == 0 else {
+            Glibc.close(descriptor)
+            return
+        }
+        let id = nextConnection
+        nextConnection += 1
+        let connection = Connection(id: id, descriptor: descriptor, peer: peer, loop: loop, services: services) { [weak self] id in
+            self?.assumeIsolated { $0.connections[id] = nil }
+        }
+        connections[id] = connection
+        connection.assumeIsolated { $0.start() }
+    }
+
+    // MARK: Reload and end
+
+    /// Reads the policy again; a bad file changes nothing and is told in the status.
+    private func reload() async {
+        manager.reloading(at: clocks.monotonic())
+        do {
+            try await services.put(await scheduler.engine.policyName, remember: false)
+            manager.ready(status: await scheduler.statusLine)
+        } catch {
+            manager.ready(status: "policy not reloaded, the old one stays: \(error)")
+        }
+    }
+
+    /// Ends streams and stops the loops. Clients get a notice and the results of what they sent.
+    public func stop() async {
+        guard !isStopping else { return }
+        isStopping = true
+        manager.stopping(status: "stopping")
+        for watch in acceptWatches { watch.cancel() }
+        await scheduler.stop()
+        for connection in connections.values { connection.assumeIsolated { $0.close() } }
+        for listener in listeners { Glibc.close(listener) }
+        if ownsSocketFile { unlink(configuration.socketPath) }
+        for source in sources { source.cancel() }
+        watchdog?.cancel()
+        journal.send(JournalRecord(.info, "jouled stopped", messageID: MessageID.lifecycle))
+        inferenceLoop.stop()
+        blockingLoop.stop()
+        loop.stop()
+    }
+}
+
+extension JouledError.Code {
+    /// There is no socket to listen on.
+    static let listening = Self("daemon.listening")
+}
+
+/// Carries events from the inference loop to the scheduler, which is made after the pump.
+private final class Mailbox: @unchecked Sendable {
+    // Safe: `scheduler` is set once, before any stream exists and so before the inference loop can deliver.
+    weak var scheduler: Scheduler?
+    private let loop: EventLoop
+
+    init(loop: EventLoop) { self.loop = loop }
+
+    func deliver(_ event: StreamPump.Event) {
+        guard let scheduler else { return }
+        Task(executorPreference: loop) { await scheduler.handle(event) }
+    }
+}

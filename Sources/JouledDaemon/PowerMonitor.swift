@@ -1,0 +1,126 @@
+import Decisions
+import PowerPolicy
+import PowerTelemetry
+import Systemd
+import Units
+import Wire
+
+/// A look at the battery, with the temperature.
+struct PowerReading: Sendable, Equatable {
+    var snapshot: BatterySnapshot
+    var temperature: Celsius?
+    var readAt: MonotonicTime
+    var problems: [String]
+
+    var acOnline: Bool { snapshot.acOnline }
+    /// 0 to 1; nil without a battery.
+    var chargeFraction: Double? { snapshot.chargeFraction?.value }
+
+    var forEngine: DecisionEngine.Reading {
+        let energy = snapshot.energyNow
+        let full = snapshot.energyFull?.value
+        // A gauge that only knows percent is as wrong as its step, in energy if the capacity is known.
+        let error = energy?.error ?? full.map { $0 * (snapshot.chargeFraction?.error ?? 0) } ?? .zero
+        let battery = snapshot.hasBattery
+            ? PowerState.Battery(energy: energy?.value, full: full, charge: chargeFraction, error: error, age: energy?.age ?? snapshot.age)
+            : nil
+        let age = snapshot.draw?.age ?? snapshot.age
+        return DecisionEngine.Reading(
+            battery: battery, draw: snapshot.draw?.value, acOnline: acOnline, temperature: temperature,
+            takenAt: readAt.advanced(by: -age))
+    }
+
+    var json: JSONValue {
+        guard snapshot.batteryCount > 0 || !problems.isEmpty else { return .null }
+        return [
+            "energyJoules": snapshot.energyNow.map { .double($0.value.value) } ?? .null,
+            "fullJoules": snapshot.energyFull.map { .double($0.value.value) } ?? .null,
+            "charge": chargeFraction.map { .double($0) } ?? .null,
+            "drawWatts": snapshot.draw.map { .double($0.value.value) } ?? .null,
+            "charging": .bool(snapshot.status == .charging), "acOnline": .bool(acOnline),
+            "ageSeconds": .double(snapshot.age.value), "origin": .string(snapshot.origin ?? ""),
+            "problems": JSONValue(problems),
+        ]
+    }
+}
+
+/// The true state of the virtual device.
+struct VirtualDeviceState: Sendable, Equatable {
+    var chargerPluggedIn: Bool
+    var base: Watts
+    var energy: Joules
+}
+
+/// Reads power where reading may block (a gauge on a slow bus takes milliseconds), off the control loop.
+actor PowerMonitor {
+    private nonisolated let loop: EventLoop
+    nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
+    private let clocks = SystemClocks()
+    private let thermal: ThermalReader?
+    private var source: Source
+
+    private enum Source {
+        case sysfs(PowerSupplyReader)
+        case virtual(VirtualDevice)
+    }
+
+    init(_ configuration: DaemonConfiguration, loop: EventLoop) {
+        self.loop = loop
+        let sysfs = SysfsRoot(configuration.power.sysfsRoot)
+        switch configuration.power.source {
+        case .sysfs:
+            source = .sysfs(PowerSupplyReader(sysfs: sysfs))
+            thermal = ThermalReader(sysfs: sysfs)
+        case .virtual:
+            source = .virtual(VirtualDevice(.init(configuration.virtualDevice), start: clocks.monotonic()))
+            thermal = nil
+        }
+    }
+
+    func read() -> PowerReading {
+        let now = clocks.monotonic()
+        let heat = thermal?.snapshot()
+        let snapshot: BatterySnapshot
+        switch source {
+        case .sysfs(var reader):
+            snapshot = reader.snapshot(at: now)
+            source = .sysfs(reader)
+        case .virtual(var device):
+            device.advance(to: now)
+            snapshot = device.snapshot(at: now)
+            source = .virtual(device)
+        }
+        return PowerReading(
+            snapshot: snapshot, temperature: heat?.hottest?.value, readAt: now,
+            problems: snapshot.problems + (heat?.problems ?? []))
+    }
+
+    /// Takes what inference spent out of the virtual battery; real ones feel it by themselves.
+    func draw(_ energy: Joules) {
+        guard case .virtual(var device) = source else { return }
+        device.advance(to: clocks.monotonic())
+        device.draw(energy)
+        source = .virtual(device)
+    }
+
+    /// Changes the virtual device; nil if power is read from the kernel.
+    func setVirtualDevice(chargerPluggedIn: Bool?, base: Watts?) -> VirtualDeviceState? {
+        guard case .virtual(var device) = source else { return nil }
+        device.advance(to: clocks.monotonic())
+        if let chargerPluggedIn { device.isPlugged = chargerPluggedIn }
+        if let base { device.baseLoad = base }
+        source = .virtual(device)
+        return VirtualDeviceState(chargerPluggedIn: device.isPlugged, base: device.baseLoad, energy: device.storedEnergy)
+    }
+}
+
+extension VirtualDevice.Settings {
+    fileprivate init(_ settings: DaemonConfiguration.VirtualDeviceSettings) {
+        self.init(
+            capacityWattHours: settings.capacity.wattHours, initialPercent: settings.initialPercent, charger: settings.charger,
+            baseLoad: settings.base,
+            gauge: .init(
+                period: settings.gaugePeriod, quantumPercent: settings.gaugeQuantumPercent, powerNoise: settings.gaugePowerNoise,
+                seed: UInt64(bitPattern: Int64(settings.seed))))
+    }
+}

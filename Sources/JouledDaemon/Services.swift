@@ -1,0 +1,199 @@
+import PowerPolicy
+import Systemd
+import Units
+import Wire
+
+/// What an answer to a call asks the connection to do.
+enum Answer: Sendable {
+    case reply(JSONObject)
+    /// Reply now and again after each change.
+    case monitor(Topic, JSONObject)
+    /// Confirm the upgrade and start the stream.
+    case stream(StreamOpening)
+}
+
+/// The methods of all interfaces: reads parameters, asks the scheduler, and knows nothing of sockets.
+struct Services: Sendable {
+    let scheduler: Scheduler
+    let policies: PolicyStore
+    let journal: any JournalSink
+    let hasVirtualDevice: Bool
+
+    static let version = "0.1.0"
+
+    /// The interfaces that this daemon offers.
+    var interfaces: [VarlinkInterface] {
+        var interfaces = [
+            VarlinkInterface.service,
+            VarlinkInterface(name: "io.jouled.Models", description: modelsInterfaceText),
+            VarlinkInterface(name: "io.jouled.Policy", description: policyInterfaceText),
+            VarlinkInterface(name: "io.jouled.Power", description: powerInterfaceText),
+            VarlinkInterface(name: "io.jouled.Streams", description: streamsInterfaceText),
+        ]
+        if hasVirtualDevice {
+            interfaces.append(VarlinkInterface(name: "io.jouled.VirtualDevice", description: virtualDeviceInterfaceText))
+        }
+        return interfaces
+    }
+
+    func note(_ record: JournalRecord) { journal.send(record) }
+
+    /// Answers a call.
+    /// - Throws: `VarlinkError` for everything that a client can do wrong.
+    func answer(_ call: VarlinkCall, from peer: Peer) async throws -> Answer {
+        do {
+            return try await route(call, from: peer)
+        } catch let error as JouledError {
+            throw VarlinkError(error) ?? VarlinkError("io.jouled.Internal", ["message": .string(error.description)])
+        }
+    }
+
+    private func route(_ call: VarlinkCall, from peer: Peer) async throws -> Answer {
+        if call.mode == .upgrade && call.method != "io.jouled.Streams.Open" && interfaces.contains(where: { $0.name == call.interface }) {
+            throw VarlinkError.invalidParameter("upgrade")
+        }
+        switch call.interface {
+        case "org.varlink.service": return .reply(try service(call))
+        case "io.jouled.Streams": return try await streams(call, from: peer)
+        case "io.jouled.Power": return try await power(call)
+        case "io.jouled.Models": return try await models(call)
+        case "io.jouled.Policy": return .reply(try await policy(call))
+        case "io.jouled.VirtualDevice" where hasVirtualDevice: return .reply(try await virtualDevice(call))
+        default: throw VarlinkError.interfaceNotFound(call.interface)
+        }
+    }
+
+    // MARK: org.varlink.service
+
+    private func service(_ call: VarlinkCall) throws -> JSONObject {
+        var reader = VarlinkParameters(call)
+        switch call.member {
+        case "GetInfo":
+            try reader.finish()
+            return [
+                "vendor": "jouled", "product": "jouled", "version": .string(Self.version), "url": "https://jouled.io",
+                "interfaces": JSONValue(interfaces.map(\.name)),
+            ]
+        case "GetInterfaceDescription":
+            let name = try reader.string("interface")
+            try reader.finish()
+            guard let interface = interfaces.first(where: { $0.name == name }) else { throw VarlinkError.interfaceNotFound(name) }
+            return ["description": .string(interface.description)]
+        default: throw VarlinkError.methodNotFound(call.method)
+        }
+    }
+
+    // MARK: io.jouled.Streams
+
+    private func streams(_ call: VarlinkCall, from peer: Peer) async throws -> Answer {
+        switch call.member {
+        case "Open":
+            guard call.mode == .upgrade else { throw VarlinkError.expectedUpgrade }
+            return .stream(try await scheduler.open(try OpenRequest(call), for: peer))
+        case "List":
+            return try await state(of: .streams, call)
+        case "Ledger":
+            try VarlinkParameters(call).finish()
+            return .reply(await scheduler.freshLedger())
+        case "Explain":
+            var reader = VarlinkParameters(call)
+            let id = UInt64(try reader.int("stream", in: 0...Int64.max))
+            try reader.finish()
+            guard let lines = await scheduler.explain(id) else {
+                throw VarlinkError("io.jouled.Streams.UnknownStream", ["stream": JSONValue(id)])
+            }
+            return .reply(lines)
+        default: throw VarlinkError.methodNotFound(call.method)
+        }
+    }
+
+    private func state(of topic: Topic, _ call: VarlinkCall) async throws -> Answer {
+        try VarlinkParameters(call).finish()
+        let state = await scheduler.freshView(of: topic)
+        return call.mode == .more ? .monitor(topic, state) : .reply(state)
+    }
+
+    // MARK: io.jouled.Power
+
+    private func power(_ call: VarlinkCall) async throws -> Answer {
+        switch call.member {
+        case "GetStatus": return try await state(of: .status, call)
+        case "ListDecisions":
+            var reader = VarlinkParameters(call)
+            let limit = try reader.optionalInt("limit", in: 0...100_000).map(Int.init)
+            try reader.finish()
+            let state = await scheduler.decisions(limit: limit)
+            return call.mode == .more ? .monitor(.decisions, state) : .reply(state)
+        default: throw VarlinkError.methodNotFound(call.method)
+        }
+    }
+
+    // MARK: io.jouled.Models
+
+    private func models(_ call: VarlinkCall) async throws -> Answer {
+        guard call.member == "List" else { throw VarlinkError.methodNotFound(call.method) }
+        try VarlinkParameters(call).finish()
+        return .reply(await scheduler.modelsJSON())
+    }
+
+    // MARK: io.jouled.Policy
+
+    private func policy(_ call: VarlinkCall) async throws -> JSONObject {
+        var reader = VarlinkParameters(call)
+        switch call.member {
+        case "List":
+            try reader.finish()
+            let active = await scheduler.engine.policyName
+            return ["policies": .array(policies.list().map { .object($0.json(isActive: $0.name == active)) })]
+        case "Set":
+            let name = try reader.string("name")
+            try reader.finish()
+            try await put(name, remember: true)
+            return [:]
+        case "Reload":
+            try reader.finish()
+            try await put(await scheduler.engine.policyName, remember: false)
+            return [:]
+        default: throw VarlinkError.methodNotFound(call.method)
+        }
+    }
+
+    /// Puts a policy in force; a bad one changes nothing.
+    func put(_ name: String, remember: Bool) async throws {
+        guard policies.names().contains(name) else {
+            throw VarlinkError("io.jouled.Policy.UnknownPolicy", ["name": .string(name), "known": JSONValue(policies.names())])
+        }
+        let policy: PowerPolicy
+        do {
+            policy = try policies.load(name)
+        } catch {
+            note(JournalRecord(.error, "Policy refused, the one in force stays: \(error)", messageID: MessageID.policyRefused, fields: [.init("JOULED_POLICY", name)]))
+            throw VarlinkError("io.jouled.Policy.InvalidPolicy", ["name": .string(name), "problem": .string(error.description)])
+        }
+        await scheduler.adopt(policy, named: name)
+        guard remember else { return }
+        do {
+            try policies.remember(name)
+        } catch {
+            // The policy is in force; only a restart will not know. The operator must hear of it.
+            note(JournalRecord(.warning, "Policy \(name) is in force but will not survive a restart: \(error)", messageID: MessageID.policyChanged))
+        }
+    }
+
+    // MARK: io.jouled.VirtualDevice
+
+    private func virtualDevice(_ call: VarlinkCall) async throws -> JSONObject {
+        guard call.member == "Set" else { throw VarlinkError.methodNotFound(call.method) }
+        var reader = VarlinkParameters(call)
+        let plugged = try reader.optionalBool("chargerPluggedIn")
+        let base = try reader.optionalDouble("baseWatts", in: 0...1e5).map { Watts($0) }
+        try reader.finish()
+        guard let state = await scheduler.setVirtualDevice(chargerPluggedIn: plugged, base: base) else {
+            throw VarlinkError.interfaceNotFound(call.interface)
+        }
+        return [
+            "chargerPluggedIn": .bool(state.chargerPluggedIn), "baseWatts": .double(state.base.value),
+            "energyJoules": .double(state.energy.value),
+        ]
+    }
+}

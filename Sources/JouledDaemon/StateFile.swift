@@ -1,0 +1,83 @@
+import Glibc
+import Systemd
+import Units
+
+/// Small files that survive a restart: written whole or not at all, with a checksum against torn or edited content.
+///
+/// The first line is `jouled-state 1 CHECKSUM`, the rest is the content. The checksum is FNV-1a (64 bit): it guards against
+/// accidents, not against people who can write the state directory.
+enum StateFile {
+    private static let magic = "jouled-state 1 "
+    /// A state file that has grown beyond this is not one of ours.
+    private static let sizeLimit = 4 << 20
+
+    /// - Throws: `.stateFile` naming the path and what failed; the old content is then still in place.
+    static func write(_ content: String, to path: String) throws(JouledError) {
+        let temporary = path + ".new"
+        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard descriptor >= 0 else { throw failure(temporary, "cannot be written") }
+        var bytes = Array((magic + checksum(content) + "\n" + content).utf8)[...]
+        while !bytes.isEmpty {
+            let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else {
+                let error = failure(temporary, "cannot be written")
+                close(descriptor)
+                unlink(temporary)
+                throw error
+            }
+            bytes = bytes.dropFirst(count)
+        }
+        // The data must be on disk before the name points to it, or a power cut could leave an empty file.
+        guard fsync(descriptor) == 0, close(descriptor) == 0, rename(temporary, path) == 0 else {
+            let error = failure(path, "cannot be replaced")
+            unlink(temporary)
+            throw error
+        }
+        let directory = open(path.split(separator: "/").count > 1 ? String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)]) : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        if directory >= 0 {
+            fsync(directory)
+            close(directory)
+        }
+    }
+
+    /// - Throws: `.stateFile` if the file is missing, unreadable, not ours, or damaged.
+    static func read(_ path: String) throws(JouledError) -> String {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        guard descriptor >= 0 else { throw failure(path, "cannot be read") }
+        defer { close(descriptor) }
+        var bytes: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 65536)
+        while bytes.count <= sizeLimit {
+            let count = Glibc.read(descriptor, &buffer, buffer.count)
+            if count < 0 && errno == EINTR { continue }
+            guard count >= 0 else { throw failure(path, "cannot be read") }
+            if count == 0 { break }
+            bytes += buffer[..<count]
+        }
+        guard let newline = bytes.firstIndex(of: UInt8(ascii: "\n")),
+            let header = String(validating: bytes[..<newline], as: UTF8.self), header.hasPrefix(magic),
+            let content = String(validating: bytes[(newline + 1)...], as: UTF8.self)
+        else { throw JouledError(.stateFile, "\(path): is not a state file of jouled") }
+        guard header.dropFirst(magic.count) == checksum(content) else {
+            throw JouledError(.stateFile, "\(path): is damaged (its checksum is wrong)")
+        }
+        return content
+    }
+
+    private static func checksum(_ content: String) -> String {
+        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+        for byte in content.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        let digits = String(hash, radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
+    }
+
+    private static func failure(_ path: String, _ what: String) -> JouledError {
+        JouledError(.stateFile, "\(path): \(what): \(errnoText(errno))")
+    }
+}
+
+extension JouledError.Code {
+    /// A state file is missing, damaged, or cannot be written.
+    static let stateFile = Self("daemon.state-file")
+}
