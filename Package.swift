@@ -77,7 +77,7 @@ let package = Package(
 
         // Floor 5: executables only parse arguments and wire.
         .executableTarget(
-            name: "jouled", dependencies: ["JouledDaemon", "Units", argumentParser], swiftSettings: strict),
+            name: "jouled", dependencies: ["JouledDaemon", "ConfigDocument", "InferenceRuntime", "Systemd", "Units", argumentParser], swiftSettings: strict),
         .executableTarget(
             name: "joulectl",
             dependencies: [

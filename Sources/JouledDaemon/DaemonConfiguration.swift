@@ -1,4 +1,5 @@
 import ConfigDocument
+import Glibc
 import Units
 
 /// All settings of `jouled.toml`, read once; a reload makes a new one.
@@ -131,4 +132,18 @@ extension DaemonConfiguration.VirtualDeviceSettings {
         seed = try table.integer("seed", default: seed)
         try table.finish()
     }
+}
+
+extension DaemonConfiguration {
+    /// Reads the file at `path`; without a path, the default file if it exists, else built-in defaults.
+    /// - Throws: an error that names file, line and key; a path that was asked for must exist.
+    public static func load(_ path: String?, default fallback: String) throws(JouledError) -> DaemonConfiguration {
+        guard let path = path ?? (access(fallback, F_OK) == 0 ? fallback : nil) else { return DaemonConfiguration() }
+        return try DaemonConfiguration(reading: ConfigDocument.load(path))
+    }
+}
+
+/// The version that the programs report.
+public enum DaemonVersion {
+    public static let text = Services.version
 }

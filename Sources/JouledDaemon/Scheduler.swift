@@ -304,9 +304,27 @@ actor Scheduler {
         manager.status(statusLine)
     }
 
+    /// Takes the present figures of all streams.
+    private func refresh() async {
+        let reports = await pump.report()
+        ledger.update(reports, streams)
+        for (id, statistics) in reports { streams[id]?.statistics = statistics }
+    }
+
+    /// The state of a topic with figures as of now.
+    func freshView(of topic: Topic) async -> JSONObject {
+        await refresh()
+        return view(of: topic)
+    }
+
+    func freshLedger() async -> JSONObject {
+        await refresh()
+        return ledgerJSON
+    }
+
     private func account() async {
+        await refresh()
         let now = clocks.monotonic()
-        ledger.update(await pump.report(), streams)
         let span = now.since(lastTick)
         guard span > .zero else { return }
         let spent = ledger.takeSpent()
@@ -337,6 +355,13 @@ actor Scheduler {
         guard let state = await power.setVirtualDevice(chargerPluggedIn: chargerPluggedIn, base: base) else { return nil }
         await tick()
         return state
+    }
+
+    /// Looks at the store once, so that the operator hears of broken bundles before a client does.
+    func checkBundles() async {
+        let problems = await models.list().problems
+        standingProblems = problems
+        for problem in problems { journal.send(JournalRecord(.warning, problem, messageID: MessageID.bundleProblem)) }
     }
 
     // MARK: Policy
@@ -375,7 +400,7 @@ actor Scheduler {
         timer?.cancel()
         timer = nil
         for id in streams.keys.sorted() { await pump.close(id, because: "jouled is stopping") }
-        ledger.update(await pump.report(), streams)
+        await refresh()
         await power.draw(ledger.takeSpent())
     }
 

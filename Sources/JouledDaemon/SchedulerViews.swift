@@ -1,5 +1,6 @@
 import Decisions
 import EnergyModel
+import ModelStore
 import Units
 import Wire
 
@@ -76,6 +77,36 @@ extension Scheduler {
             "lastValues": .array(statistics.lastValues.map { $0.isFinite ? .double(Double($0)) : .null }),
             "lostSamples": JSONValue(statistics.lostSamples), "reason": .string(placement?.reason ?? ""),
             "uid": JSONValue(stream.peer.uid), "basis": .string(option?.energy.basis.rawValue ?? Basis.modelled.rawValue),
+        ]
+    }
+
+    /// All models with the cost of their variants on this device.
+    func modelsJSON() async -> JSONObject {
+        let listing = await models.list()
+        return [
+            "models": .array(listing.models.map { .object(Self.json($0.bundle, $0.profile)) }),
+            "problems": JSONValue(listing.problems),
+        ]
+    }
+
+    private static func json(_ bundle: ModelBundle, _ profile: DeviceProfile?) -> JSONObject {
+        let manifest = bundle.manifest
+        let variants = manifest.variants.map { variant -> JSONValue in
+            let cost = profile?.options.filter { $0.variant == variant.name }
+                .min { $0.perWindow(coalescing: 1).energy < $1.perWindow(coalescing: 1).energy }
+            return [
+                "name": .string(variant.name), "scheme": .string(variant.scheme), "bytes": JSONValue(variant.bytes),
+                "quality": .double(variant.quality), "usable": .bool(manifest.brokenThresholds(of: variant).isEmpty),
+                "joulesPerWindow": cost.map { .double($0.perWindow(coalescing: 1).energy.value) } ?? .null,
+                "p99Ms": cost.map { .double($0.latency.p99.milliseconds) } ?? .null,
+                "basis": .string(cost?.basis.rawValue ?? Basis.modelled.rawValue),
+            ]
+        }
+        return [
+            "name": .string(manifest.name), "version": JSONValue(manifest.version), "summary": .string(manifest.summary),
+            "licence": .string(manifest.licence), "kind": .string(manifest.signal.kind.rawValue),
+            "sampleRateHz": JSONValue(manifest.signal.sampleRate), "windowSamples": JSONValue(manifest.window.samples),
+            "hopSamples": JSONValue(manifest.window.hop), "variants": .array(variants),
         ]
     }
 

@@ -26,6 +26,9 @@ public struct ModelBundle: Hashable, Sendable {
         self.manifest = try ModelManifest(reading: ConfigDocument(file: file.path, text: text))
     }
 
+    /// Path of the measurements of this bundle on this device, beside the manifest; see `DeviceProfile`.
+    public var profilePath: String { directory + "/profile.toml" }
+
     /// Path of the variant's file.
     public func path(of variant: ModelManifest.Variant) -> String { directory + "/" + variant.file }
 

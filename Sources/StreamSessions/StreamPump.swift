@@ -1,3 +1,4 @@
+import Glibc
 import Systemd
 import Units
 
@@ -60,6 +61,9 @@ public actor StreamPump {
             end(id, .failed(error.description))
         }
     }
+
+    /// Closes a socket for which there is no stream any more.
+    public func discard(_ descriptor: Int32) { Glibc.close(descriptor) }
 
     /// Changes how a stream runs, from its next window on.
     public func assign(_ id: UInt64, _ assignment: Assignment) {

@@ -95,7 +95,10 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
             if !jobs.isEmpty { continue }
             if stopping { return }
             // Jobs that arrive from now on write to the eventfd, so sleeping without a limit is safe.
-            sd_event_run(event, UInt64.max)
+            guard sd_event_prepare(event) > 0 || sd_event_wait(event, UInt64.max) > 0 else { continue }
+            started.add(1, ordering: .relaxed)
+            sd_event_dispatch(event)
+            finished.add(1, ordering: .releasing)
         }
     }
 
@@ -126,7 +129,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     /// True on the loop's own thread.
     public var isOnLoop: Bool { owner.load(ordering: .acquiring) == UInt(pthread_self()) }
 
-    /// Jobs begun and ended so far. Begun without ended for long means that a job hangs.
+    /// Jobs and callbacks begun and ended so far. Begun without ended for long means that one hangs.
     public var progress: (started: UInt64, finished: UInt64) {
         (started.load(ordering: .relaxed), finished.load(ordering: .acquiring))
     }

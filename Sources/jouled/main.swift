@@ -1,1 +1,1 @@
-print("jouled")
+JouledCommand.main()
