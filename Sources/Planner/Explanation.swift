@@ -1,0 +1,258 @@
+import Units
+
+/// Puts a choice into figures and words: what binds, the runners-up, and a reason for each stream.
+struct Explanation {
+    private let prepared: Prepared
+    private let outcome: Planner.Outcome
+    private var totalPower = 0.0
+    private var unitUse: [Double]
+    private var users: [Int]
+    private var memory = 0
+
+    init(_ prepared: Prepared, _ outcome: Planner.Outcome) {
+        self.prepared = prepared
+        self.outcome = outcome
+        unitUse = [Double](repeating: 0, count: prepared.units.names.count)
+        users = [Int](repeating: 0, count: prepared.artefacts.names.count)
+        for (stream, option) in outcome.choice.enumerated() where option >= 0 {
+            totalPower += prepared.demands[stream].options[option].power.value
+            unitUse[prepared.unitOf[stream][option]] += prepared.demands[stream].options[option].utilization
+            let artefact = prepared.artefactOf[stream][option]
+            if users[artefact] == 0 { memory += prepared.artefactBytes[artefact] }
+            users[artefact] += 1
+        }
+    }
+
+    /// The power limit as it applies to changes: over budget, nothing may take more than it does.
+    private var powerCap: Double {
+        let budget = prepared.limits.budget.map { max(0, $0.value) } ?? .infinity
+        return outcome.isOverBudget ? totalPower : budget
+    }
+
+    private func worth(_ stream: Int, _ option: Int) -> Double {
+        option < 0 ? prepared.pauseWorth[stream] : prepared.worth[stream][option]
+    }
+    private func power(_ stream: Int, _ option: Int) -> Double {
+        option < 0 ? 0 : prepared.demands[stream].options[option].power.value
+    }
+
+    /// What stands against `stream` running `option` while the others keep their choices, with how
+    /// much is missing relative to the limit; nil when it fits.
+    private func obstacle(_ stream: Int, _ option: Int) -> (constraint: PlanConstraint, missing: Double, share: Double)? {
+        let chosen = outcome.choice[stream]
+        var worst: (constraint: PlanConstraint, missing: Double, share: Double)?
+        func consider(_ constraint: PlanConstraint, _ use: Double, _ cap: Double) {
+            guard use > Problem.slack(cap) else { return }
+            let share = cap > 0 ? (use - cap) / cap : .infinity
+            if share > worst?.share ?? -1 { worst = (constraint, use - cap, share) }
+        }
+        consider(.power, totalPower - power(stream, chosen) + power(stream, option), powerCap)
+        let unit = prepared.unitOf[stream][option]
+        var time = unitUse[unit] + prepared.demands[stream].options[option].utilization
+        if chosen >= 0, prepared.unitOf[stream][chosen] == unit {
+            time -= prepared.demands[stream].options[chosen].utilization
+        }
+        consider(.utilization(prepared.units.names[unit]), time, prepared.unitCap(unit))
+        if let cap = prepared.limits.residentBytes {
+            let artefact = prepared.artefactOf[stream][option]
+            var bytes = memory
+            if chosen >= 0, users[prepared.artefactOf[stream][chosen]] == 1 {
+                bytes -= prepared.artefactBytes[prepared.artefactOf[stream][chosen]]
+            }
+            let remaining = users[artefact] - (chosen >= 0 && prepared.artefactOf[stream][chosen] == artefact ? 1 : 0)
+            if remaining == 0 { bytes += prepared.artefactBytes[artefact] }
+            consider(.memory, Double(bytes), Double(cap))
+        }
+        return worst
+    }
+
+    /// The option of greatest worth that would be better than the choice but does not fit.
+    private func blockedUpgrade(_ stream: Int) -> Int? {
+        prepared.demands[stream].options.indices
+            .filter {
+                prepared.exclusion[stream][$0] == nil && worth(stream, $0) > worth(stream, outcome.choice[stream]) + 1e-9
+                    && obstacle(stream, $0) != nil
+            }
+            .max { worth(stream, $0) < worth(stream, $1) }
+    }
+
+    // MARK: - The plan
+
+    func plan(price: Double) -> Plan {
+        var plan = Plan(
+            assignments: [], totalPower: Watts(totalPower), utility: 0, switchPenalty: 0, loadEnergy: .zero,
+            bindingConstraint: .none, marginalUtilityPerWatt: 0, isOverBudget: outcome.isOverBudget,
+            regretBound: outcome.regretBound, nodes: outcome.nodes)
+        var steepest = 0.0
+        for (stream, demand) in prepared.demands.enumerated() {
+            let chosen = outcome.choice[stream]
+            if chosen >= 0 { plan.utility += demand.weight * demand.options[chosen].quality }
+            let gross = chosen >= 0 ? demand.weight * demand.options[chosen].quality : 0
+            plan.switchPenalty += gross - worth(stream, chosen)
+            for option in demand.options.indices where prepared.exclusion[stream][option] == nil {
+                let more = power(stream, option) - power(stream, chosen)
+                if more > 0 { steepest = max(steepest, (worth(stream, option) - worth(stream, chosen)) / more) }
+            }
+            plan.assignments.append(
+                Plan.Assignment(
+                    stream: demand.id, option: chosen >= 0 ? demand.options[chosen] : nil, reason: reason(stream),
+                    runnerUp: runnerUp(stream)))
+        }
+        plan.loadEnergy = loadEnergy()
+        plan.bindingConstraint = bindingConstraint()
+        // The solver's price also weighs critical streams' places; a watt buys no more than its best use.
+        plan.marginalUtilityPerWatt = min(price, steepest)
+        return plan
+    }
+
+    private func loadEnergy() -> Joules {
+        var loaded = Set<Int>()
+        for (stream, demand) in prepared.demands.enumerated() {
+            guard let current = demand.current,
+                let option = demand.options.firstIndex(where: { $0.sameArtefact(as: current) })
+            else { continue }
+            loaded.insert(prepared.artefactOf[stream][option])
+        }
+        var energy = Joules.zero
+        for (stream, option) in outcome.choice.enumerated() where option >= 0 {
+            if loaded.insert(prepared.artefactOf[stream][option]).inserted {
+                energy = energy + prepared.demands[stream].options[option].loadEnergy
+            }
+        }
+        return energy
+    }
+
+    private func runnerUp(_ stream: Int) -> Plan.RunnerUp? {
+        let chosen = outcome.choice[stream]
+        var best: Int?
+        for option in prepared.demands[stream].options.indices
+        where option != chosen && prepared.exclusion[stream][option] == nil && obstacle(stream, option) == nil {
+            guard let leader = best else {
+                best = option
+                continue
+            }
+            let (left, right) = (worth(stream, option), worth(stream, leader))
+            if left > right || (left == right && power(stream, option) < power(stream, leader)) { best = option }
+        }
+        return best.map {
+            Plan.RunnerUp(
+                option: prepared.demands[stream].options[$0],
+                utilityDifference: worth(stream, $0) - worth(stream, chosen),
+                powerDifference: Watts(power(stream, $0) - power(stream, chosen)))
+        }
+    }
+
+    /// What the most valuable single change that does not fit runs into; without one, what keeps
+    /// better options of a stream out altogether.
+    private func bindingConstraint() -> PlanConstraint {
+        if outcome.isOverBudget { return .power }
+        var gain = 0.0
+        var binding: PlanConstraint?
+        var aside: PlanConstraint?
+        for stream in prepared.demands.indices {
+            let chosen = outcome.choice[stream]
+            if let option = blockedUpgrade(stream), worth(stream, option) - worth(stream, chosen) > gain,
+                let obstacle = obstacle(stream, option)
+            {
+                gain = worth(stream, option) - worth(stream, chosen)
+                binding = obstacle.constraint
+            }
+            for option in prepared.demands[stream].options.indices where aside == nil {
+                guard let exclusion = prepared.exclusion[stream][option] else { continue }
+                let better = prepared.worth[stream][option] > worth(stream, chosen) + 1e-9
+                guard better else { continue }
+                switch exclusion {
+                case .latency: aside = .latency
+                case .floor: aside = chosen < 0 ? .floor : nil
+                case .utilization: aside = .utilization(prepared.demands[stream].options[option].unit)
+                case .memory: aside = .memory
+                case .invalid: break
+                }
+            }
+        }
+        return binding ?? aside ?? .none
+    }
+
+    // MARK: - Words
+
+    private func name(_ option: PlanOption) -> String {
+        var text = "\(option.variant) on \(option.unit)"
+        if option.cadence > 1 { text += ", 1 window in \(option.cadence)" }
+        if option.coalescing > 1 { text += ", \(option.coalescing) windows a wake-up" }
+        return text
+    }
+
+    private func shortfall(_ stream: Int, _ option: Int) -> String {
+        guard let obstacle = obstacle(stream, option) else { return "fits" }
+        switch obstacle.constraint {
+        case .utilization(let unit): return "needs \(percent(obstacle.missing, places: 1)) more of \(unit)'s time than is free"
+        case .memory: return "needs \(scaled(obstacle.missing, "B")) more memory than is free"
+        default: return "needs \(Watts(obstacle.missing)) more than the budget has left"
+        }
+    }
+
+    private func reason(_ stream: Int) -> String {
+        let demand = prepared.demands[stream]
+        let chosen = outcome.choice[stream]
+        return chosen < 0 ? pauseReason(stream, demand) : runReason(stream, demand, chosen)
+    }
+
+    private func runReason(_ stream: Int, _ demand: StreamDemand, _ chosen: Int) -> String {
+        let option = demand.options[chosen]
+        let quality = "quality \(decimal(option.quality, places: 3))"
+        if outcome.isOverBudget {
+            return "critical: runs \(name(option)) (\(quality)), its least power, although the budget is exceeded"
+        }
+        if let upgrade = blockedUpgrade(stream) {
+            let better = demand.options[upgrade]
+            return
+                "\(quality); \(name(better)) (\(decimal(better.quality, places: 3))) \(shortfall(stream, upgrade))"
+        }
+        // Better in itself, but not by what changing costs.
+        if let current = demand.current, option.sameChoice(as: current),
+            let other = demand.options.indices.first(where: {
+                prepared.exclusion[stream][$0] == nil && demand.options[$0].quality > option.quality + 1e-9
+            })
+        {
+            let dwelling = demand.secondsSinceSwitch < prepared.limits.minimumDwell
+            let why = dwelling ? "it changed only \(demand.secondsSinceSwitch) ago" : "that gains less than a change costs"
+            return "\(quality); stays, although \(name(demand.options[other])) would give \(decimal(demand.options[other].quality, places: 3)): \(why)"
+        }
+        if let late = demand.options.indices.first(where: {
+            prepared.exclusion[stream][$0] == .latency && demand.options[$0].quality > option.quality + 1e-9
+        }) {
+            return "\(quality); \(name(demand.options[late])) would be late: \(demand.options[late].latencyP99) at p99, allowed \(demand.latencyTolerance)"
+        }
+        return "\(quality), the best it can have"
+    }
+
+    private func pauseReason(_ stream: Int, _ demand: StreamDemand) -> String {
+        guard !demand.options.isEmpty else { return "paused: the model has no option on this device" }
+        let exclusions = prepared.exclusion[stream]
+        let eligible = demand.options.indices.filter { exclusions[$0] == nil }
+        guard let cheapest = eligible.min(by: { power(stream, $0) < power(stream, $1) }) else {
+            if exclusions.allSatisfy({ $0 == .floor }) {
+                return "paused: no variant reaches its floor of \(decimal(demand.floor, places: 3))"
+            }
+            if exclusions.contains(.latency) {
+                return "paused: every option at or above its floor is later than \(demand.latencyTolerance) at p99"
+            }
+            if exclusions.contains(.utilization) { return "paused: no unit has the time for any option at or above its floor" }
+            if exclusions.contains(.memory) { return "paused: no option at or above its floor fits into memory" }
+            return "paused: its options have no usable figures"
+        }
+        if outcome.isOverBudget, !demand.critical {
+            return "paused: critical streams alone take \(Watts(totalPower)), more than the budget"
+        }
+        let blocked = eligible.min { left, right in
+            (obstacle(stream, left)?.share ?? 0) < (obstacle(stream, right)?.share ?? 0)
+        }
+        if let blocked, obstacle(stream, blocked) != nil {
+            return "paused: streams worth more leave too little; its nearest option, \(name(demand.options[blocked])), \(shortfall(stream, blocked))"
+        }
+        if demand.secondsSinceSwitch < prepared.limits.minimumDwell {
+            return "paused: it changed only \(demand.secondsSinceSwitch) ago"
+        }
+        return "paused: \(name(demand.options[cheapest])) would earn less than it costs"
+    }
+}

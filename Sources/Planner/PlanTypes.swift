@@ -1,0 +1,185 @@
+import Units
+
+/// One way to run a stream: a variant on a unit, every so many windows, so many windows per wake-up.
+public struct PlanOption: Hashable, Sendable {
+    public var variant: String
+    public var unit: String
+    /// Every how many hops a window is run, 1 or more.
+    public var cadence: Int
+    /// Windows per wake-up, 1 or more.
+    public var coalescing: Int
+    /// Variant quality x cadence quality, 0 to 1: what the stream's weight multiplies.
+    public var quality: Double
+    /// Quality of the variant alone, 0 to 1: what the stream's floor is about.
+    public var variantQuality: Double
+    /// Average power while it runs.
+    public var power: Watts
+    /// Share of the unit's time, 0 to 1.
+    public var utilization: Double
+    /// From a window's last sample to its result, waiting for coalescing included.
+    public var latencyP99: Seconds
+    /// Memory of the loaded variant; shared by all streams of the model that use it on this unit.
+    public var residentBytes: Int
+    /// Energy to load the variant on the unit.
+    public var loadEnergy: Joules
+
+    public init(
+        variant: String, unit: String, cadence: Int = 1, coalescing: Int = 1, quality: Double, variantQuality: Double,
+        power: Watts, utilization: Double, latencyP99: Seconds, residentBytes: Int = 0, loadEnergy: Joules = .zero
+    ) {
+        self.variant = variant
+        self.unit = unit
+        self.cadence = cadence
+        self.coalescing = coalescing
+        self.quality = quality
+        self.variantQuality = variantQuality
+        self.power = power
+        self.utilization = utilization
+        self.latencyP99 = latencyP99
+        self.residentBytes = residentBytes
+        self.loadEnergy = loadEnergy
+    }
+
+    /// Whether both run the same artefact in the same place, so that going from one to the other loads nothing.
+    public func sameArtefact(as other: PlanOption) -> Bool { variant == other.variant && unit == other.unit }
+    /// Whether both also keep the same time. Figures may differ: estimates move.
+    public func sameChoice(as other: PlanOption) -> Bool {
+        sameArtefact(as: other) && cadence == other.cadence && coalescing == other.coalescing
+    }
+}
+
+/// A stream that wants to run.
+public struct StreamDemand: Hashable, Sendable {
+    public var id: UInt64
+    public var name: String
+    public var model: String
+    /// Worth of its quality beside other streams', above 0.
+    public var weight: Double
+    /// Lowest acceptable `variantQuality`.
+    public var floor: Double
+    /// Paused only if no limit but the budget's excess could keep it.
+    public var critical: Bool
+    /// An option whose `latencyP99` is above this is late, and late is worth nothing.
+    public var latencyTolerance: Seconds
+    public var options: [PlanOption]
+    /// What it runs now; nil when new or paused.
+    public var current: PlanOption?
+    /// Since its last change, infinite for a new stream.
+    public var secondsSinceSwitch: Seconds
+
+    public init(
+        id: UInt64, name: String, model: String, weight: Double = 1, floor: Double = 0, critical: Bool = false,
+        latencyTolerance: Seconds = Seconds(.infinity), options: [PlanOption], current: PlanOption? = nil,
+        secondsSinceSwitch: Seconds = Seconds(.infinity)
+    ) {
+        self.id = id
+        self.name = name
+        self.model = model
+        self.weight = weight
+        self.floor = floor
+        self.critical = critical
+        self.latencyTolerance = latencyTolerance
+        self.options = options
+        self.current = current
+        self.secondsSinceSwitch = secondsSinceSwitch
+    }
+}
+
+/// What all streams share.
+public struct PlanLimits: Hashable, Sendable {
+    /// Nil: unlimited.
+    public var budget: Watts?
+    /// Share of a unit's time that streams may use together; 0.9 for units not named.
+    public var unitUtilization: [String: Double]
+    /// Memory for loaded variants; nil: unlimited.
+    public var residentBytes: Int?
+    /// Quality that a change of variant or unit must gain to be worth it.
+    public var switchCost: Double
+    /// Quality that a change of cadence or coalescing alone must gain.
+    public var retimeCost: Double
+    /// For so long after a change, a further change of variant or unit costs a whole unit of quality
+    /// more: it happens only for the sake of others, or not at all.
+    public var minimumDwell: Seconds
+    /// Nodes to search before the best plan so far is taken, with its `regretBound`.
+    public var nodeLimit: Int
+
+    public static let defaultUtilization = 0.9
+
+    public init(
+        budget: Watts?, unitUtilization: [String: Double] = [:], residentBytes: Int? = nil, switchCost: Double = 0,
+        retimeCost: Double = 0, minimumDwell: Seconds = .zero, nodeLimit: Int = 200_000
+    ) {
+        self.budget = budget
+        self.unitUtilization = unitUtilization
+        self.residentBytes = residentBytes
+        self.switchCost = switchCost
+        self.retimeCost = retimeCost
+        self.minimumDwell = minimumDwell
+        self.nodeLimit = nodeLimit
+    }
+}
+
+/// What keeps the plan from being better.
+public enum PlanConstraint: Hashable, Sendable, CustomStringConvertible {
+    /// Every stream runs at its best.
+    case none
+    case power
+    /// The named unit's time.
+    case utilization(String)
+    case memory
+    /// A better option is too late for its stream.
+    case latency
+    /// Only options below its floor would fit a stream.
+    case floor
+
+    public var description: String {
+        switch self {
+        case .none: "none"
+        case .power: "power"
+        case .utilization(let unit): "utilization(\(unit))"
+        case .memory: "memory"
+        case .latency: "latency"
+        case .floor: "floor"
+        }
+    }
+}
+
+/// What each stream does until the next plan.
+public struct Plan: Hashable, Sendable {
+    public struct Assignment: Hashable, Sendable {
+        public var stream: UInt64
+        /// Nil: paused.
+        public var option: PlanOption?
+        /// Why, in words for a person.
+        public var reason: String
+        public var runnerUp: RunnerUp?
+    }
+
+    /// A stream's best other choice while the other streams keep theirs.
+    public struct RunnerUp: Hashable, Sendable {
+        public var option: PlanOption
+        /// Its worth less the choice's, weight and switch penalties included; never above 0 in an exact plan.
+        public var utilityDifference: Double
+        /// Its power less the choice's.
+        public var powerDifference: Watts
+    }
+
+    /// In the order of the demands.
+    public var assignments: [Assignment]
+    public var totalPower: Watts
+    /// Sum of weight x quality over running streams.
+    public var utility: Double
+    /// What changing costs, in the same measure; the plan maximises `utility - switchPenalty`.
+    public var switchPenalty: Double
+    /// Energy to load what no stream has loaded now, each artefact once.
+    public var loadEnergy: Joules
+    public var bindingConstraint: PlanConstraint
+    /// By how much more power would raise the utility, at most; 0 while power does not bind.
+    public var marginalUtilityPerWatt: Double
+    /// Critical streams alone take more than the budget and run nonetheless.
+    public var isOverBudget: Bool
+    /// How far from the optimum the plan can be at most; 0 when proven optimal.
+    public var regretBound: Double
+    /// Search effort.
+    public var nodes: Int
+}

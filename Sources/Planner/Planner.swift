@@ -1,0 +1,86 @@
+import Units
+
+/// Decides for all streams together which option each runs, or that it pauses.
+///
+/// Exact: among all plans within the limits it finds one of greatest utility, net of switch
+/// penalties; among equals one of least power; and always the same for the same input, in whatever
+/// order the demands come. Pure: no clock, no I/O.
+///
+/// Critical streams come first: no plan that runs fewer of them is considered, whatever it would
+/// gain, and where they alone take more than the budget, they run at their least power all the same.
+public enum Planner {
+    /// The best plan for `demands` within `limits`.
+    ///
+    /// Options with figures that are no numbers, below the floor or beyond the latency tolerance are
+    /// never chosen.
+    public static func plan(_ demands: [StreamDemand], limits: PlanLimits) -> Plan {
+        let order = demands.indices.sorted { (demands[$0].id, $0) < (demands[$1].id, $1) }
+        let prepared = Prepared(order.map { demands[$0] }, limits)
+        let outcome = choose(prepared)
+        var plan = Explanation(prepared, outcome).plan(price: outcome.price)
+        // Back in the caller's order.
+        let canonical = plan.assignments
+        for (position, index) in order.enumerated() { plan.assignments[index] = canonical[position] }
+        return plan
+    }
+
+    /// A choice for every stream, by index in canonical order.
+    struct Outcome {
+        /// Index into the demand's options; -1 for a pause.
+        var choice: [Int]
+        var isOverBudget = false
+        var price = 0.0
+        var regretBound = 0.0
+        var nodes = 0
+    }
+
+    private static func choose(_ prepared: Prepared) -> Outcome {
+        let demands = prepared.demands
+        let all = Array(demands.indices)
+        let budget = prepared.limits.budget.map { max(0, $0.value) } ?? .infinity
+        // One critical stream outweighs all utility there is.
+        var bonus = 1.0
+        var mostPower = 0.0
+        for stream in all {
+            var worth = prepared.pauseWorth[stream].magnitude
+            var power = 0.0
+            for option in demands[stream].options.indices where prepared.exclusion[stream][option] == nil {
+                worth = max(worth, prepared.worth[stream][option].magnitude)
+                power = max(power, demands[stream].options[option].power.value)
+            }
+            bonus += 2 * worth
+            mostPower += power
+        }
+        // Between equal utilities the cheaper wins; the whole term stays below what any quality is told to.
+        let tie = mostPower > 0 ? 1e-7 / mostPower : 0
+        let problem = prepared.problem(include: all, budget: budget) { stream, option in
+            guard option >= 0 else { return prepared.pauseWorth[stream] }
+            let own = prepared.worth[stream][option] - tie * demands[stream].options[option].power.value
+            return demands[stream].critical ? own + bonus : own
+        }
+        var solver = Solver(problem, nodeLimit: prepared.limits.nodeLimit)
+        solver.solve()
+        var outcome = Outcome(choice: solver.best.map { problem.source[$0] })
+        outcome.price = solver.powerPrice
+        outcome.nodes = solver.nodes
+        outcome.regretBound = solver.isProven ? 0 : max(0, solver.bound - solver.bestValue)
+
+        // Did the budget cost a critical stream its place?
+        let critical = all.filter { demands[$0].critical && prepared.exclusion[$0].contains(nil) }
+        let running = critical.count { outcome.choice[$0] >= 0 }
+        guard running < critical.count, budget.isFinite else { return outcome }
+        let place = 1 + mostPower
+        let least = prepared.problem(include: critical, budget: .infinity) { stream, option in
+            option >= 0 ? place - demands[stream].options[option].power.value : 0
+        }
+        var saver = Solver(least, nodeLimit: prepared.limits.nodeLimit)
+        saver.solve()
+        let choice = saver.best.map { least.source[$0] }
+        guard choice.count(where: { $0 >= 0 }) > running else { return outcome }
+        var forced = Outcome(choice: [Int](repeating: -1, count: demands.count), isOverBudget: true)
+        for (position, stream) in critical.enumerated() { forced.choice[stream] = choice[position] }
+        forced.nodes = outcome.nodes + saver.nodes
+        forced.regretBound = saver.isProven ? 0 : max(0, saver.bound - saver.bestValue)
+        return forced
+    }
+}
