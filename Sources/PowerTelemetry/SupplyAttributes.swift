@@ -1,0 +1,184 @@
+import Units
+
+/// The numbers of one battery, in watts, joules and so on, after the quirks of its driver were undone.
+struct BatteryAttributes {
+    var energyNow: Joules?
+    var energyFull: Joules?
+    var fraction: Double?
+    /// Of unknown sign.
+    var power: Watts?
+    var status = BatteryStatus.unknown
+    /// Whether energies were computed from charge and voltage, which is less exact.
+    var isFromCharge = false
+    var problems: [String] = []
+    /// All that was read: while this stays the same the gauge has probably not been refreshed.
+    var fingerprint: [Int64?] = []
+}
+
+/// Reads one battery's directory below `class/power_supply`.
+///
+/// The kernel's unit is the millionth (uWh, uAh, uV, uA, uW). Drivers that report thousandths are recognized
+/// by what no battery can be, and corrected with a problem that names the file.
+struct BatteryAttributeReader {
+    /// No battery that runs Linux holds less than 0.11 Wh or 20 mAh, nor more than 5 kWh or 1000 Ah.
+    private static let plausibleEnergy: ClosedRange<Double> = 1.1e5...5e9
+    private static let plausibleCharge: ClosedRange<Double> = 2e4...1e9
+    private static let plausibleVoltage: ClosedRange<Double> = 5e5...2e8
+    /// Beyond this a number is noise, whatever its unit.
+    private static let sane: ClosedRange<Int64> = -1_000_000_000_000_000...1_000_000_000_000_000
+    /// Hours in which the present power would empty the battery, where it can be believed.
+    private static let plausibleHours: ClosedRange<Double> = 1.0 / 60...5000
+
+    let sysfs: SysfsRoot
+    /// The battery's directory below the root.
+    let directory: String
+    private var found = BatteryAttributes()
+    private var percentage: Double?
+    /// By what this driver's energies or charges are off.
+    private var driverScale = 1.0
+
+    init(sysfs: SysfsRoot, directory: String) {
+        self.sysfs = sysfs
+        self.directory = directory
+    }
+
+    mutating func read() -> BatteryAttributes {
+        readStatus()
+        readPercentage()
+        let voltageNow = plausible("voltage_now", Self.plausibleVoltage)
+        let voltage = plausible("voltage_min_design", Self.plausibleVoltage) ?? voltageNow
+        if let full = full("energy", Self.plausibleEnergy) {
+            found.energyFull = Joules(wattHours: full.value * full.scale / 1e6)
+            driverScale = full.scale
+            found.energyNow = now("energy", full).map { Joules(wattHours: $0 / 1e6) }
+        } else if let full = full("charge", Self.plausibleCharge), let voltage {
+            // One voltage for both, so that their ratio stays the gauge's.
+            found.isFromCharge = true
+            found.energyFull = Joules(wattHours: full.value * full.scale / 1e6 * voltage / 1e6)
+            driverScale = full.scale
+            found.energyNow = now("charge", full).map { Joules(wattHours: $0 / 1e6 * voltage / 1e6) }
+        }
+        deriveFraction()
+        if let watts = number("power_now") {
+            found.power = believable(Watts(watts.magnitude / 1e6), "power_now", sign: watts)
+        } else if let current = number("current_now"), let voltage = voltageNow ?? voltage {
+            found.power = believable(Watts(current.magnitude / 1e6 * voltage / 1e6), "current_now", sign: current)
+        }
+        return found
+    }
+
+    // MARK: Attributes
+
+    private mutating func number(_ name: String, in range: ClosedRange<Int64> = Self.sane) -> Double? {
+        let content = sysfs.integer("\(directory)/\(name)", in: range)
+        if let problem = content.problem { found.problems.append(problem) }
+        found.fingerprint.append(content.value)
+        return content.value.map(Double.init)
+    }
+
+    private mutating func problem(_ name: String, _ what: String) {
+        found.problems.append("\(directory)/\(name): \(what)")
+    }
+
+    /// A number that has to lie in `range`, corrected by a factor of 1000 if that puts it there.
+    private mutating func plausible(_ name: String, _ range: ClosedRange<Double>) -> Double? {
+        scaled(name, range).map { $0.value * $0.scale }
+    }
+
+    private mutating func scaled(_ name: String, _ range: ClosedRange<Double>) -> (value: Double, scale: Double)? {
+        guard let value = number(name), value != 0 else { return nil }
+        for scale in [1, 1000, 0.001] where range.contains(value * scale) {
+            if scale != 1 { problem(name, "\(Int64(value)) is off by 1000, corrected") }
+            return (value, scale)
+        }
+        problem(name, "\(Int64(value)) is impossible")
+        return nil
+    }
+
+    private mutating func full(_ kind: String, _ range: ClosedRange<Double>) -> (value: Double, scale: Double)? {
+        scaled("\(kind)_full", range) ?? scaled("\(kind)_full_design", range)
+    }
+
+    /// What is left of `full`, in millionths. Above full is held at full: gauges drift.
+    private mutating func now(_ kind: String, _ full: (value: Double, scale: Double)) -> Double? {
+        guard let raw = number("\(kind)_now") else { return nil }
+        guard raw >= 0 else {
+            problem("\(kind)_now", "\(Int64(raw)) is negative")
+            return nil
+        }
+        let most = full.value * full.scale
+        var scale = full.scale
+        if let percentage {
+            // A driver that flips units between readings is found out by its own percentage.
+            let agrees = [1, 1000, 0.001].first { (raw * full.scale * $0 / most - percentage).magnitude < 0.15 }
+            scale *= agrees ?? 1
+        }
+        if raw * scale > most * 1.3 { scale /= 1000 }
+        guard raw * scale <= most * 1.3 else {
+            problem("\(kind)_now", "\(Int64(raw)) is far above full")
+            return nil
+        }
+        if scale != full.scale { problem("\(kind)_now", "\(Int64(raw)) is off by 1000, corrected") }
+        if raw * scale > most { problem("\(kind)_now", "\(Int64(raw)) is above full") }
+        return min(raw * scale, most)
+    }
+
+    /// The driver's own percentage.
+    private mutating func readPercentage() {
+        guard let percent = number("capacity") else { return }
+        guard (0...130).contains(percent) else { return problem("capacity", "\(Int64(percent)) is no percentage") }
+        if percent > 100 { problem("capacity", "\(Int64(percent)) is above 100") }
+        percentage = min(percent / 100, 1)
+    }
+
+    private mutating func deriveFraction() {
+        if let now = found.energyNow, let full = found.energyFull {
+            found.fraction = now / full
+            return
+        }
+        found.fraction = percentage
+        if let percentage, let full = found.energyFull { found.energyNow = full * percentage }
+    }
+
+    /// `power`, unless the battery could not bear it or would last for most of a year.
+    private mutating func believable(_ power: Watts, _ name: String, sign: Double) -> Watts? {
+        let direction: Double = sign < 0 ? -1 : 1
+        guard let full = found.energyFull, power.value > 0 else {
+            // Without a capacity only the impossible can be told.
+            if power.value < 1000 { return power * direction }
+            problem(name, "\(Int64(sign)) is impossible")
+            return nil
+        }
+        for scale in [driverScale, 1, 1000, 0.001] {
+            guard Self.plausibleHours.contains(full.wattHours / (power.value * scale)) else { continue }
+            // A battery at rest reports next to nothing, and that is the truth.
+            if scale > driverScale, found.status != .discharging { break }
+            if scale != 1 { problem(name, "\(Int64(sign)) is off by 1000, corrected") }
+            return power * (direction * scale)
+        }
+        guard full.wattHours / power.value > Self.plausibleHours.lowerBound else {
+            problem(name, "\(Int64(sign)) is impossible")
+            return nil
+        }
+        return power * direction
+    }
+
+    private mutating func readStatus() {
+        let content = sysfs.text("\(directory)/status")
+        if let problem = content.problem { found.problems.append(problem) }
+        switch content.value?.lowercased() {
+        case "charging": found.status = .charging
+        case "discharging": found.status = .discharging
+        case "not charging": found.status = .notCharging
+        case "full": found.status = .full
+        case "unknown", nil: found.status = .unknown
+        default: problem("status", "it is none of the known states")
+        }
+        found.fingerprint.append(Int64(found.status.hashIndex))
+    }
+}
+
+extension BatteryStatus {
+    /// A small stable number for comparing states.
+    fileprivate var hashIndex: Int { Self.allCases.firstIndex(of: self) ?? 0 }
+}

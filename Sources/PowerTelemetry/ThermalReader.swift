@@ -1,0 +1,71 @@
+import Units
+
+/// How hot the device is.
+public struct ThermalSnapshot: Hashable, Sendable {
+    /// A temperature at which the kernel acts.
+    public struct Trip: Hashable, Sendable {
+        /// `passive`, `hot` or `critical`.
+        public let kind: String
+        /// The temperature.
+        public let temperature: Celsius
+    }
+
+    /// The temperature of the hottest zone.
+    public var hottest: Reading<Celsius>?
+    /// The hottest zone's type, e.g. `x86_pkg_temp`.
+    public var zone: String?
+    /// The hottest zone's next trip point: the lowest above its temperature or, past all of them, the highest.
+    public var nearestTrip: Trip?
+    /// What could not be used, each naming the file at fault.
+    public var problems: [String] = []
+
+    /// How far the hottest zone is below its next trip point; negative past it.
+    public var margin: Celsius? {
+        guard let hottest, let nearestTrip else { return nil }
+        return nearestTrip.temperature - hottest.value
+    }
+}
+
+/// Reads `class/thermal`.
+public struct ThermalReader: Sendable {
+    private static let directory = "class/thermal"
+    /// In thousandths of a degree. Drivers use absolute zero and the like for "no such trip".
+    private static let plausible: ClosedRange<Int64> = -60_000...200_000
+    private static let maximumTrips = 16
+
+    /// Where the zones are read.
+    public let sysfs: SysfsRoot
+
+    /// - Parameter sysfs: where the zones are read.
+    public init(sysfs: SysfsRoot = SysfsRoot()) { self.sysfs = sysfs }
+
+    /// Reads every zone now.
+    public func snapshot() -> ThermalSnapshot {
+        var snapshot = ThermalSnapshot()
+        for name in sysfs.names(in: Self.directory) where name.hasPrefix("thermal_zone") {
+            let zone = "\(Self.directory)/\(name)"
+            let content = sysfs.integer("\(zone)/temp", in: Self.plausible)
+            if let problem = content.problem { snapshot.problems.append(problem) }
+            guard let value = content.value else { continue }
+            let temperature = Celsius(Double(value) / 1000)
+            if let hottest = snapshot.hottest, hottest.value >= temperature { continue }
+            // The kernel asks the sensor on reading, so the value is fresh; sensors are good to a degree.
+            snapshot.hottest = Reading(temperature, age: .zero, error: Celsius(1), origin: zone)
+            snapshot.zone = sysfs.text("\(zone)/type").value
+            snapshot.nearestTrip = nearestTrip(zone, temperature)
+        }
+        return snapshot
+    }
+
+    private func nearestTrip(_ zone: String, _ temperature: Celsius) -> ThermalSnapshot.Trip? {
+        var trips: [ThermalSnapshot.Trip] = []
+        for number in 0..<Self.maximumTrips {
+            // Active trips only start fans; they endanger nothing.
+            guard let kind = sysfs.text("\(zone)/trip_point_\(number)_type").value, kind != "active" else { continue }
+            guard let value = sysfs.integer("\(zone)/trip_point_\(number)_temp", in: 1...200_000).value else { continue }
+            trips.append(ThermalSnapshot.Trip(kind: kind, temperature: Celsius(Double(value) / 1000)))
+        }
+        let ahead = trips.filter { $0.temperature >= temperature }.min { $0.temperature < $1.temperature }
+        return ahead ?? trips.max { $0.temperature < $1.temperature }
+    }
+}
