@@ -60,7 +60,7 @@ let package = Package(
         module("StreamSessions", ["Units", "Wire", "Systemd", "InferenceRuntime"]),
         module("Planner", ["Units"]),
         module("PowerPolicy", ["Units", "ConfigDocument"]),
-        module("Quantizer", ["Units", "ModelStore", "EnergyModel", "InferenceRuntime"]),
+        module("Quantizer", ["Units", "ModelStore", "EnergyModel", "InferenceRuntime", "CLinux"]),
 
         // The decision loop as a value, between floors 3 and 4: the daemon and the simulator run the same one.
         module("Decisions", ["Units", "EnergyModel", "PowerPolicy", "Planner"]),

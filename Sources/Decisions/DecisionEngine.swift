@@ -90,6 +90,10 @@ public struct DecisionEngine: Sendable {
     public private(set) var placements: [UInt64: Placement] = [:]
     public private(set) var latest: Decision?
     public let limits: Limits
+    /// Quality that a change of variant must gain: below it estimates' noise would make plans flap.
+    static let switchCost = 0.002
+    /// Quality that a change of pace alone must gain.
+    static let retimeCost = 0.0005
     private var memory = PolicyMemory()
     private var reading: Reading?
     private var own = Watts.zero
@@ -115,8 +119,9 @@ public struct DecisionEngine: Sendable {
         if policy != self.policy || name != policyName { memory = PolicyMemory() }
         self.policy = policy
         policyName = name
-        for id in placements.keys {
-            if let request = placements[id]?.request { placements[id]?.rules = rules(for: request) }
+        for (id, placement) in placements {
+            let rules = rules(for: placement.request)
+            placements[id]?.rules = rules
         }
     }
 
@@ -209,7 +214,8 @@ public struct DecisionEngine: Sendable {
             }
         }
         return PlanLimits(
-            budget: budget.watts, unitUtilization: units, residentBytes: limits.residentBytes, minimumDwell: limits.minimumDwell)
+            budget: budget.watts, unitUtilization: units, residentBytes: limits.residentBytes,
+            switchCost: Self.switchCost, retimeCost: Self.retimeCost, minimumDwell: limits.minimumDwell)
     }
 
     private func powerState(options: [UInt64: [RunOption]], at now: MonotonicTime, wall: WallTime, utcOffset: Seconds) -> PowerState {

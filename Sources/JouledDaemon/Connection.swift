@@ -107,6 +107,9 @@ actor Connection {
         updateWatch()
     }
 
+    /// Same executor, so no hop is needed and the reply that follows is in order.
+    private func subscribe(to topic: Topic) { services.scheduler.assumeIsolated { $0.subscribe(topic, self) } }
+
     private func updateWatch() {
         guard descriptor >= 0 else { return }
         var events: Readiness = wire.wantsInput ? .readable : []
@@ -124,7 +127,7 @@ actor Connection {
             case .monitor(let topic, let parameters):
                 guard descriptor >= 0 else { break }
                 self.topic = topic
-                services.scheduler.assumeIsolated { $0.subscribe(topic, self) }
+                subscribe(to: topic)
                 send { try $0.reply(parameters, continues: true) }
                 // Stays unanswered for good: further calls on this connection wait, as UAPI.20 has it.
                 return
@@ -166,7 +169,7 @@ actor Connection {
 
     // MARK: Output
 
-    private func send(_ build: (inout VarlinkServerConnection) throws(JouledError) -> [UInt8]) {
+    private func send(_ build: (inout VarlinkServerConnection) throws -> [UInt8]) {
         guard descriptor >= 0 else { return }
         do {
             backlog += try build(&wire)

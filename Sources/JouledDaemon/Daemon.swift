@@ -1,5 +1,6 @@
 import CLinux
 import ConfigDocument
+import Decisions
 import Glibc
 import InferenceRuntime
 import ModelStore
@@ -7,6 +8,7 @@ import PowerPolicy
 import StreamSessions
 import Systemd
 import Units
+import Wire
 
 /// The daemon put together: listens, accepts, reloads, feeds the watchdog, and ends in order.
 ///
@@ -166,6 +168,10 @@ public actor Daemon {
         connection.assumeIsolated { $0.start() }
     }
 
+    private func closeConnections() {
+        for connection in connections.values { connection.assumeIsolated { $0.close() } }
+    }
+
     // MARK: Reload and end
 
     /// Reads the policy again; a bad file changes nothing and is told in the status.
@@ -186,7 +192,7 @@ public actor Daemon {
         manager.stopping(status: "stopping")
         for watch in acceptWatches { watch.cancel() }
         await scheduler.stop()
-        for connection in connections.values { connection.assumeIsolated { $0.close() } }
+        closeConnections()
         for listener in listeners { Glibc.close(listener) }
         if ownsSocketFile { unlink(configuration.socketPath) }
         for source in sources { source.cancel() }

@@ -1,4 +1,8 @@
 import Decisions
+import EnergyModel
+import ModelStore
+import Planner
+import PowerPolicy
 import Systemd
 import Units
 import Wire

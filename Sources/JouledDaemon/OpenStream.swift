@@ -2,6 +2,7 @@ import Decisions
 import EnergyModel
 import InferenceRuntime
 import ModelStore
+import PowerPolicy
 import StreamSessions
 import Systemd
 import Units

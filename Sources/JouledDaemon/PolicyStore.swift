@@ -46,7 +46,7 @@ public struct PolicyStore: Sendable {
 
     public func list() -> [Listed] {
         names().map { name in
-            do {
+            do throws(JouledError) {
                 return Listed(name: name, policy: try load(name), problem: "")
             } catch {
                 return Listed(name: name, policy: nil, problem: error.description)

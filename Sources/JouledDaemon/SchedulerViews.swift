@@ -1,6 +1,9 @@
 import Decisions
 import EnergyModel
 import ModelStore
+import Planner
+import PowerPolicy
+import StreamSessions
 import Units
 import Wire
 

@@ -1,3 +1,4 @@
+import Decisions
 import PowerPolicy
 import Systemd
 import Units

@@ -6,6 +6,7 @@ import Systemd
 import Units
 
 /// The daemon's command line: reads the configuration, starts the daemon, runs the control loop on the main thread.
+@main
 struct JouledCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "jouled",
