@@ -4,6 +4,9 @@ import Units
 
 /// All settings of `jouled.toml`, read once; a reload makes a new one.
 public struct DaemonConfiguration: Sendable, Equatable {
+    /// Where the configuration is looked for.
+    public static let defaultPath = "/etc/jouled/jouled.toml"
+
     /// Where the daemon listens when systemd gave it no socket.
     public var socketPath = "/run/jouled/jouled.sock"
     /// Permission bits of that socket.

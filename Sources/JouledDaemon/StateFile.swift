@@ -11,34 +11,9 @@ enum StateFile {
     /// A state file that has grown beyond this is not one of ours.
     private static let sizeLimit = 4 << 20
 
-    /// - Throws: `.stateFile` naming the path and what failed; the old content is then still in place.
+    /// - Throws: `.unwritableFile` naming the path and what failed; the old content is then still in place.
     static func write(_ content: String, to path: String) throws(JouledError) {
-        let temporary = path + ".new"
-        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard descriptor >= 0 else { throw failure(temporary, "cannot be written") }
-        var bytes = Array((magic + checksum(content) + "\n" + content).utf8)[...]
-        while !bytes.isEmpty {
-            let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-            if count < 0 && errno == EINTR { continue }
-            guard count > 0 else {
-                let error = failure(temporary, "cannot be written")
-                close(descriptor)
-                unlink(temporary)
-                throw error
-            }
-            bytes = bytes.dropFirst(count)
-        }
-        // The data must be on disk before the name points to it, or a power cut could leave an empty file.
-        guard fsync(descriptor) == 0, close(descriptor) == 0, rename(temporary, path) == 0 else {
-            let error = failure(path, "cannot be replaced")
-            unlink(temporary)
-            throw error
-        }
-        let directory = open(path.split(separator: "/").count > 1 ? String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)]) : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        if directory >= 0 {
-            fsync(directory)
-            close(directory)
-        }
+        try AtomicFile.write(magic + checksum(content) + "\n" + content, to: path)
     }
 
     /// - Throws: `.stateFile` if the file is missing, unreadable, not ours, or damaged.

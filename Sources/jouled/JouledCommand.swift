@@ -29,8 +29,6 @@ struct JouledCommand: ParsableCommand {
     @Flag(name: .shortAndLong, help: "With records on standard error: also debug records.")
     var verbose = false
 
-    static let defaultConfiguration = "/etc/jouled/jouled.toml"
-
     func run() throws {
         blockSignals(Daemon.signals)
         // Before any thread reads the environment.
@@ -55,7 +53,7 @@ struct JouledCommand: ParsableCommand {
     }
 
     private func settings() throws(JouledError) -> DaemonConfiguration {
-        var settings = try DaemonConfiguration.load(config, default: Self.defaultConfiguration)
+        var settings = try DaemonConfiguration.load(config, default: DaemonConfiguration.defaultPath)
         if let socket { settings.socketPath = socket }
         return settings
     }

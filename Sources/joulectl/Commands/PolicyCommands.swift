@@ -1,0 +1,110 @@
+import ArgumentParser
+import ConfigDocument
+import JouledClient
+import JouledDaemon
+import PowerPolicy
+import Units
+import Wire
+
+/// Shows and sets power policies.
+struct PolicyCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "policy", abstract: "Show or set the power policy.", subcommands: [Show.self, Set.self, Reload.self],
+        defaultSubcommand: Show.self)
+
+    struct Show: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "All policies; the one in force has a star.")
+        @OptionGroup var daemon: DaemonOptions
+        @OptionGroup var table: TableOptions
+
+        func run() throws {
+            try reporting {
+                let reply = try daemon.connect().call("io.jouled.Policy.List")
+                if table.json { return Console.out(reply.description) }
+                for policy in reply.list("policies") {
+                    let star = policy.flag("active") ? "*" : " "
+                    let problem = policy.text("problem")
+                    Console.out("\(star) \(policy.text("name")) (\(problem.isEmpty ? policy.text("kind") : "not valid"))")
+                    Console.out("    \(problem.isEmpty ? policy.text("description") : problem)")
+                }
+            }
+        }
+    }
+
+    struct Set: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Put a policy in force and remember it over restarts.")
+        @OptionGroup var daemon: DaemonOptions
+        @Argument(help: "Name of the policy, as in joulectl policy show.")
+        var name: String
+
+        func run() throws {
+            try reporting {
+                _ = try daemon.connect().call("io.jouled.Policy.Set", ["name": .string(name)])
+                Console.out("policy \(name) is in force")
+            }
+        }
+    }
+
+    struct Reload: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Read the policy in force again; a bad file changes nothing.")
+        @OptionGroup var daemon: DaemonOptions
+
+        func run() throws {
+            try reporting {
+                _ = try daemon.connect().call("io.jouled.Policy.Reload")
+                Console.out("policy read again")
+            }
+        }
+    }
+}
+
+/// Checks operator files without a daemon.
+struct CheckConfigCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check-config",
+        abstract: "Check jouled.toml and policy files; names file, line and key of what is wrong.",
+        discussion: "Without files, checks /etc/jouled/jouled.toml and every policy in its policy directory. Exit status 1 if anything is wrong.")
+    @Argument(help: "Files to check: a policy is told from a daemon configuration by its key 'kind'.", completion: .file(extensions: ["toml"]))
+    var files: [String] = []
+
+    func run() throws {
+        let problems = files.isEmpty ? checkInstallation() : files.compactMap(check)
+        for problem in problems { Console.error(problem) }
+        if !problems.isEmpty { throw ExitCode(1) }
+    }
+
+    /// - Returns: what is wrong with the file; nil if it is valid.
+    private func check(_ file: String) -> String? {
+        do throws(JouledError) {
+            let document = try ConfigDocument.load(file)
+            if document.root.contains("kind") {
+                let policy = try PowerPolicy(reading: document)
+                Console.out("\(file): a valid \(policy.kind.name) policy")
+            } else {
+                _ = try DaemonConfiguration(reading: document)
+                Console.out("\(file): a valid daemon configuration")
+            }
+            return nil
+        } catch {
+            return error.description
+        }
+    }
+
+    private func checkInstallation() -> [String] {
+        let path = DaemonConfiguration.defaultPath
+        var problems: [String] = []
+        var settings = DaemonConfiguration()
+        do throws(JouledError) {
+            settings = try DaemonConfiguration.load(nil, default: path)
+            Console.out("\(path): valid, or absent and built-in defaults hold")
+        } catch {
+            problems.append(error.description)
+        }
+        let store = PolicyStore(directory: settings.policyDirectory, stateDirectory: settings.stateDirectory)
+        if store.names().isEmpty { problems.append("\(settings.policyDirectory): no policies (*.toml) there") }
+        for name in store.names() {
+            if let problem = check("\(settings.policyDirectory)/\(name).toml") { problems.append(problem) }
+        }
+        return problems
+    }
+}

@@ -1,0 +1,148 @@
+import ArgumentParser
+import Glibc
+import JouledClient
+import Units
+import Wire
+
+/// Pipes samples from standard input through a model; results come out as JSON lines.
+struct StreamCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "stream",
+        abstract: "Stream samples from standard input through a model; results come out as JSON lines.",
+        discussion: """
+            Raw samples without a header, mono and interleaved as the model asks:
+              arecord -q -t raw -f S16_LE -r 16000 | joulectl stream silero-vad
+              joulectl stream ecg-rhythm --format f32le --pace < ecg.f32le
+
+            Each line is one window: {"end":512,"variant":"fp32","joules":0.0004,"speech_probability":0.21}, where `end` is
+            the sample index one past the window. Notices (a variant changes, samples are lost) go to standard
+            error; --notices puts them between the results.
+            """)
+
+    @OptionGroup var daemon: DaemonOptions
+    @Argument(help: "Name of the model, as in joulectl models.")
+    var model: String
+    @Option(help: "Version of the model; the newest if left out.")
+    var version: Int?
+    @Option(help: "Sample format: s16le or f32le.")
+    var format = "s16le"
+    @Option(help: "Sample rate in Hz; the model's own if left out. jouled refuses other rates: it does not resample.")
+    var rate: Int?
+    @Option(help: "Interleaved channels.")
+    var channels = 1
+    @Option(help: "A name for people, shown in status.")
+    var name: String?
+    @Option(help: "How late a result may be, e.g. 100ms or 2s. More tolerance lets jouled wake less often.")
+    var tolerance: String?
+    @Option(help: "Lowest acceptable quality of a variant, 0 to 1.")
+    var floor: Double?
+    @Option(help: "Worth beside other streams.")
+    var weight: Double?
+    @Flag(help: "Pause this stream last.")
+    var critical = false
+    @Option(help: "Run this variant only.")
+    var variant: String?
+    @Option(help: "Send standard input in pieces of this many bytes, however it arrives.")
+    var chunk: Int?
+    @Flag(help: "Feed a recording at the pace of its sample rate, as a sensor would.")
+    var pace = false
+    @Flag(help: "Print notices as JSON lines among the results.")
+    var notices = false
+    @Flag(name: .shortAndLong, help: "No notices on standard error.")
+    var quiet = false
+
+    func validate() throws {
+        guard (1...(1 << 22)).contains(chunk ?? 1) else { throw ValidationError("--chunk must be 1 to 4194304 bytes") }
+    }
+
+    func run() throws {
+        try reporting {
+            let connection = try daemon.connect()
+            let parameters = try parameters(connection)
+            let stream = try connection.openStream(parameters)
+            Interruption.install()
+            stream.shouldStop = { Interruption.happened }
+            let printer = ResultPrinter(contract: stream.contract, notices: notices, quiet: quiet)
+            if pace {
+                try runPaced(stream, rate: Double(parameters["sampleRateHz"]?.intValue ?? 1), printer)
+            } else if let chunk {
+                try stream.run(input: { readInput(chunk) }) { printer.handle($0) }
+            } else {
+                try stream.run(reading: STDIN_FILENO) { printer.handle($0) }
+            }
+            if let message = printer.failure {
+                Console.error("joulectl: \(message)")
+                throw ExitCode(1)
+            }
+        }
+    }
+
+    private func parameters(_ connection: JouledConnection) throws -> JSONObject {
+        var parameters: JSONObject = ["model": .string(model), "format": .string(format), "channels": JSONValue(channels)]
+        // The rate is asked for so that a wrong one is an error; who gives none takes the model's.
+        parameters["sampleRateHz"] = JSONValue(try rate ?? modelRate(connection))
+        if let version { parameters["version"] = JSONValue(version) }
+        if let name { parameters["name"] = .string(name) }
+        if let tolerance {
+            guard let seconds = durationText(tolerance) else { throw ValidationError("--tolerance '\(tolerance)': write 100ms, 2s or 1m") }
+            parameters["latencyToleranceMs"] = JSONValue(Int((seconds * 1000).rounded()))
+        }
+        if let floor { parameters["floor"] = .double(floor) }
+        if let weight { parameters["weight"] = .double(weight) }
+        if critical { parameters["critical"] = true }
+        if let variant { parameters["variant"] = .string(variant) }
+        return parameters
+    }
+
+    private func modelRate(_ connection: JouledConnection) throws -> Int {
+        let models = try connection.call("io.jouled.Models.List").list("models")
+        // An unknown model is the daemon's to refuse: any rate will do.
+        return models.first { $0.text("name") == model }?.integer("sampleRateHz") ?? 1
+    }
+
+    private func readInput(_ limit: Int) -> [UInt8]? {
+        var bytes = [UInt8](repeating: 0, count: limit)
+        while !Interruption.happened {
+            let count = read(STDIN_FILENO, &bytes, limit)
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else { return nil }
+            return Array(bytes[..<count])
+        }
+        return nil
+    }
+
+    /// Sends 20 ms at a time when it is due, taking results in between.
+    private func runPaced(_ stream: StreamConnection, rate: Double, _ printer: ResultPrinter) throws {
+        let clock = SystemClocks()
+        let start = clock.monotonic()
+        let samples = max(1, Int(rate / 50))
+        var sent = 0
+        var pending: [UInt8] = []
+        while true {
+            while pending.count < samples * stream.sampleSize, let more = readInput(65536) { pending += more }
+            let piece = Array(pending.prefix(samples * stream.sampleSize))
+            pending.removeFirst(piece.count)
+            if piece.isEmpty { break }
+            sent += piece.count / stream.sampleSize
+            let due = start.advanced(by: Seconds(Double(sent) / rate))
+            while clock.monotonic() < due {
+                let wait = due.since(clock.monotonic())
+                let outcome = try stream.pump(until: .event, timeout: wait) { printer.handle($0) }
+                guard outcome == .reached || outcome == .timedOut else { return }
+            }
+            stream.send(piece)
+            guard try stream.pump(until: .now, timeout: .zero, { printer.handle($0) }) != .closed else { return }
+        }
+        stream.end()
+        _ = try stream.pump(until: .closed, timeout: nil) { printer.handle($0) }
+    }
+}
+
+/// Seconds of `100ms`, `2s`, `1m`, `1h`.
+func durationText(_ text: String) -> Double? {
+    for (suffix, factor) in [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)] where text.hasSuffix(suffix) {
+        guard let number = Double(text.dropLast(suffix.count)), number.isFinite, number >= 0 else { return nil }
+        return number * factor
+    }
+    return nil
+}

@@ -1,0 +1,34 @@
+import ArgumentParser
+import JouledClient
+import JouledDaemon
+import Units
+import Wire
+
+/// The command line to jouled.
+@main
+struct JoulectlCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "joulectl",
+        abstract: "Talk to jouled: stream signals, see where the battery goes, choose policies, prepare models.",
+        version: DaemonVersion.text,
+        subcommands: [
+            StatusCommand.self, StreamCommand.self, ModelsCommand.self, PowerCommand.self, PolicyCommand.self, ExplainCommand.self,
+            DecisionsCommand.self, CheckConfigCommand.self, ModelCommand.self, DemoCommand.self,
+        ])
+}
+
+/// Options that every command to a running daemon has.
+struct DaemonOptions: ParsableArguments {
+    @Option(help: "The daemon's socket; JOULED_SOCKET in the environment sets it too.")
+    var socket: String?
+
+    func connect() throws -> JouledConnection {
+        try JouledConnection(path: socket ?? environment("JOULED_SOCKET") ?? JouledConnection.defaultPath)
+    }
+}
+
+/// Options of commands that print a table.
+struct TableOptions: ParsableArguments {
+    @Flag(help: "Print the daemon's answer as JSON.")
+    var json = false
+}
