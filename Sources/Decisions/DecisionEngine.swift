@@ -203,7 +203,8 @@ public struct DecisionEngine: Sendable {
             id: id, name: placement.request.name, model: placement.request.model, weight: placement.rules.weight,
             floor: placement.rules.floor, critical: placement.rules.critical,
             latencyTolerance: placement.request.latencyTolerance, options: options.map(\.plan),
-            current: placement.option?.plan, secondsSinceSwitch: now.since(placement.since))
+            current: placement.option?.plan,
+            secondsSinceSwitch: placement.isPlaced ? now.since(placement.since) : Seconds(.infinity))
     }
 
     private func planLimits(_ budget: Budget) -> PlanLimits {
