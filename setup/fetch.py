@@ -140,13 +140,13 @@ def extract(archive: Archive, path: Path, raw: Path) -> None:
     missing = dict(wanted)
     with tarfile.open(path) as sdist:
         for entry in sdist:
-            target = missing.pop(entry.name.removeprefix(top), None)
-            if target is None:
+            member = entry.name.removeprefix(top)
+            if member not in missing:
                 continue
             content = sdist.extractfile(entry)
             if content is None:
                 raise SystemExit(f"setup: {archive.filename}: {entry.name} is not a regular file")
-            write_atomically(target, content.read())
+            write_atomically(missing.pop(member), content.read())
     if missing:
         raise SystemExit(f"setup: {archive.filename} lacks {', '.join(sorted(missing))}")
 

@@ -25,7 +25,7 @@ def decisions(values: Values) -> npt.NDArray[np.int64]:
     """One probability decides at 0.5; several decide for the largest."""
     if values.shape[1] == 1:
         return (values[:, 0] >= 0.5).astype(np.int64)
-    return values.argmax(axis=1)
+    return np.asarray(values.argmax(axis=1), np.int64)
 
 
 def agreement(values: Values, baseline: Values) -> float:

@@ -51,10 +51,10 @@ def normalized(block: Samples, rule: str) -> Samples:
     if rule == "none":
         return block
     if rule == "subtract-minimum":
-        return block - block.min()
+        return np.asarray(block - block.min(), np.float32)
     if rule == "standard":
         deviation = block.std()
-        return (block - block.mean()) / (deviation if deviation > 0 else np.float32(1))
+        return np.asarray((block - block.mean()) / (deviation if deviation > 0 else 1), np.float32)
     raise SystemExit(f"reference: normalize = {rule!r} is not known")
 
 

@@ -86,7 +86,8 @@ class Converter:
             case "InputLayer":
                 return "ecg"
             case "Conv1D":
-                if config["data_format"] != "channels_last" or config["dilation_rate"] != [1] or config["strides"] != [1]:
+                plain = {"data_format": "channels_last", "dilation_rate": [1], "strides": [1]}
+                if any(config[key] != value for key, value in plain.items()):
                     raise ValueError(f"{name}: only dense channels-last convolutions of stride 1 are supported")
                 kernel, bias = self.weights[name]
                 weights = self.constant(name + ":w", kernel.transpose(2, 1, 0)[:, :, None, :])
@@ -122,7 +123,7 @@ def framed(lead: Samples, hop: int = HOP) -> Samples:
     """Full windows less their minimum, [windows, 1, 1, 1000]; what remains at the end is dropped."""
     count = (lead.size - WINDOW) // hop + 1
     windows = np.stack([lead[i * hop : i * hop + WINDOW] for i in range(count)])
-    return (windows - windows.min(axis=1, keepdims=True))[:, None, None, :]
+    return np.asarray(windows - windows.min(axis=1, keepdims=True), np.float32)[:, None, None, :]
 
 
 def run(model: Path, windows: Samples, multiple: int = 1) -> npt.NDArray[np.float64]:
@@ -179,8 +180,9 @@ def build(source: Path, leads: list[Samples], directory: Path) -> None:
     model = onnx.load(fp32)
     relus = [node for node in model.graph.node if node.op_type == "Relu"]
     # The first convolution reads millivolts in which small waves ride on tall ones: 8 bits are too few for
-    # it. int8 quantizes all that follows it, int8-mixed all that follows the first residual block.
-    for name, begin in (("int8", relus[0]), ("int8-mixed", relus[3])):
+    # it. int8 quantizes all that follows it, int8-mixed what follows the first residual block, int8-tail
+    # what follows the second.
+    for name, begin in (("int8", relus[0]), ("int8-mixed", relus[3]), ("int8-tail", relus[6])):
         graph = with_entry(model, begin.output[0])
         save(graph, temporary)
         following = list(graph.graph.node)[next(i for i, n in enumerate(graph.graph.node) if n.name == "entry"):]

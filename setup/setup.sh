@@ -53,7 +53,9 @@ sha256() { sha256sum "$1" | cut -d' ' -f1; }
 # --- 1. System packages ---------------------------------------------------------------------------
 
 installed() { [[ $(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]; }
-python_is_complete() { "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+python_is_complete() {
+    "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+}
 
 # A tool that came another way than by apt is as good: only what is truly absent is asked for.
 missing_packages() {
@@ -82,7 +84,8 @@ Run this as root, then run set-up again as yourself:
 "
         fi
     fi
-    command -v apt-get >/dev/null || die "apt-get not found; please install what these Debian packages hold: ${missing[*]}"
+    command -v apt-get >/dev/null ||
+        die "apt-get not found; please install what these Debian packages hold: ${missing[*]}"
     note "installing ${missing[*]}"
     "${run[@]}" apt-get update -qq || note "apt-get update failed; going on with the package lists that are there"
     "${run[@]}" env DEBIAN_FRONTEND=noninteractive \
@@ -100,7 +103,8 @@ stamp_now() {
     {
         (cd "$here" && find . -maxdepth 1 -type f \( -name '*.py' -o -name '*.sh' -o -name '*.txt' \) -print0 |
             LC_ALL=C sort -z | xargs -0 sha256sum)
-        printf '%s %s\n' "$machine" "$deps"
+        # Bundles differ between processors with and without 8-bit dot products.
+        printf '%s %s %s\n' "$machine" "$(grep -cm1 vnni /proc/cpuinfo || true)" "$deps"
     } | sha256sum | cut -d' ' -f1
 }
 
@@ -110,7 +114,8 @@ results_are_there() {
         -e $deps/bundles/ecg-rhythm/1/model.toml && -e $deps/signals/speech.s16le &&
         -e $deps/signals/ecg-0201.f32le && -x $deps/venv/bin/python ]]
 }
-if [[ $force == no && ${#missing[@]} == 0 && -e $deps/stamp && $(<"$deps/stamp") == "$stamp" ]] && results_are_there; then
+stamped() { [[ -e $deps/stamp && $(<"$deps/stamp") == "$stamp" ]]; }
+if [[ $force == no && ${#missing[@]} == 0 ]] && stamped && results_are_there; then
     note "set-up is complete; nothing to do"
     exit 0
 fi
@@ -139,7 +144,8 @@ else
     "$python" -m venv "$deps/venv"
     pip=("$deps/venv/bin/python" -m pip --disable-pip-version-check install --quiet --only-binary :all:)
     if [[ $python_tag == cp311 && ($machine == x86_64 || $machine == aarch64) ]]; then
-        "${pip[@]}" --require-hashes -r "$here/requirements.txt" || die "pip could not install the pinned tools (see above)"
+        "${pip[@]}" --require-hashes -r "$here/requirements.txt" ||
+            die "pip could not install the pinned tools (see above)"
     else
         note "warning: no digests are known for $python_tag on $machine; installing the pinned versions without them"
         sed -e '/--hash/d' -e 's/ *\\$//' "$here/requirements.txt" >"$deps/requirements-without-digests.txt"
@@ -162,12 +168,14 @@ esac
 library=$deps/lib/libonnxruntime.so.$ort_version
 packaged=$("$venv_python" -c 'import importlib.util, pathlib
 print(pathlib.Path(importlib.util.find_spec("onnxruntime").origin).parent / "capi")')/libonnxruntime.so.$ort_version
-[[ -e $packaged ]] || die "the onnxruntime wheel holds no libonnxruntime.so.$ort_version; remove $deps/venv and run set-up again"
+[[ -e $packaged ]] ||
+    die "the onnxruntime wheel holds no libonnxruntime.so.$ort_version; remove $deps/venv and run set-up again"
 actual=$(sha256 "$packaged")
 if [[ -z $library_sha256 ]]; then
     note "warning: no digest is known for $machine; the library's is $actual"
 elif [[ $actual != "$library_sha256" && $python_tag == cp311 ]]; then
-    die "libonnxruntime.so.$ort_version: expected sha256 $library_sha256, got $actual; remove $deps/venv and run set-up again"
+    die "libonnxruntime.so.$ort_version: expected sha256 $library_sha256, got $actual;
+remove $deps/venv and run set-up again"
 elif [[ $actual != "$library_sha256" ]]; then
     note "warning: the library of the $python_tag wheel differs from the one known (sha256 $actual)"
 fi

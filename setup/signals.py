@@ -76,7 +76,7 @@ def read_wfdb_212(header: Path, minutes: int) -> npt.NDArray[np.float64]:
     second = packed[:, 2] | ((packed[:, 1] & 0xF0) << 4)
     leads = np.stack([first, second], axis=1)
     leads = np.where(leads >= 2048, leads - 4096, leads)
-    return leads / np.array(gains)
+    return np.asarray(leads / np.array(gains), np.float64)
 
 
 def resample_250_to_100(signal: npt.NDArray[np.float64]) -> Samples:

@@ -97,7 +97,8 @@ def build(source: Path, recordings: list[Path], directory: Path) -> None:
     seams = [Seam([writer], [reader]) for writer, reader in zip(convolutions, convolutions[1:])]
     equalized, static = directory / "equalized.tmp", directory / "static.tmp"
     save(equalize(model, seams, feeds), equalized)
-    static_int8(equalized, static, feeds, nodes=convolutions[1:] + relus[1:], percentile=PERCENTILE)
-    dynamic_int8(static, directory / "int8-mixed.onnx", op_types=["LSTM"])
+    for name, first in (("int8-mixed", 1), ("int8-tail", 2)):
+        static_int8(equalized, static, feeds, nodes=convolutions[first:] + relus[first:], percentile=PERCENTILE)
+        dynamic_int8(static, directory / f"{name}.onnx", op_types=["LSTM"])
     equalized.unlink()
     static.unlink()
