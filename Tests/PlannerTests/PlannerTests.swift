@@ -190,3 +190,30 @@ struct PlannerTests {
         #expect(Planner.plan([demand], limits: PlanLimits(budget: Watts(0.35), switchCost: 0.1)).switchPenalty == 0)
     }
 }
+
+@Suite("Memory search")
+struct MemorySearchTests {
+    @Test("Branching on artefacts finds what the plain search finds", arguments: 1...150)
+    func agrees(seed: Int) {
+        var (demands, limits) = randomCase(seed, streams: 2...6, options: 3...10, leaves: .max)
+        var random = Seeded(seed)
+        limits.residentBytes = Int.random(in: 20...200, using: &random)
+        demands.sort { $0.id < $1.id }
+        let prepared = Prepared(demands, limits)
+        let problem = prepared.problem(include: Array(demands.indices), budget: limits.budget?.value ?? .infinity) { stream, option in
+            option < 0 ? prepared.pauseWorth[stream] : prepared.worth[stream][option]
+        }
+        var solver = Solver(problem, nodeLimit: .max)
+        solver.solve()
+        // From a poor start, so that it has everything to find by itself.
+        let paused = demands.indices.map { stream in
+            (problem.starts[stream]..<problem.starts[stream + 1]).first { problem.source[$0] == -1 } ?? 0
+        }
+        var search = MemorySearch(problem, nodeLimit: .max, best: paused, bestValue: paused.reduce(0) { $0 + problem.value[$1] })
+        search.solve()
+        #expect(search.isProven && solver.isProven, "seed \(seed)")
+        #expect(abs(search.bestValue - solver.bestValue) < 1e-12, "seed \(seed): \(search.bestValue), plain \(solver.bestValue)")
+        #expect(Use(problem, search.best).fits(problem), "seed \(seed)")
+        #expect(abs(search.best.reduce(0) { $0 + problem.value[$1] } - search.bestValue) < 1e-12, "seed \(seed)")
+    }
+}
