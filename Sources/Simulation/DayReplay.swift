@@ -87,19 +87,17 @@ private struct Run {
         clock.advance(by: replay.tick)
     }
 
+    /// What runs, in a fixed order: sums of doubles depend on the order, and a dictionary's differs
+    /// from run to run.
+    private var options: [PlanOption] { running.keys.sorted().compactMap { running[$0]?.option } }
+
     /// The power of what runs, as the energy model believes.
     private func believedPower() -> Watts {
-        running.values.reduce(.zero) { sum, stream in
-            guard let option = stream.option else { return sum }
-            return sum + option.power * model.scale(of: option.unit).factor
-        }
+        options.reduce(.zero) { $0 + $1.power * model.scale(of: $1.unit).factor }
     }
 
     private func truePower() -> Watts {
-        running.values.reduce(.zero) { sum, stream in
-            guard let option = stream.option else { return sum }
-            return sum + option.power * (replay.day.energyScale[option.unit] ?? 1)
-        }
+        options.reduce(.zero) { $0 + $1.power * (replay.day.energyScale[$1.unit] ?? 1) }
     }
 
     private mutating func refreshGauge(now: MonotonicTime, interval: Day.Interval, own: Watts) {
@@ -207,11 +205,7 @@ private struct Run {
     }
 
     private mutating func learn(span: Seconds) {
-        var shares: [EnergyObservation.Share] = []
-        for id in running.keys.sorted() {
-            guard let option = running[id]?.option else { continue }
-            shares.append(.init(unit: option.unit, energy: option.power * span))
-        }
+        let shares = options.map { EnergyObservation.Share(unit: $0.unit, energy: $0.power * span) }
         let measured = truePower() * span
         guard measured.value > 0 else { return }
         model.observe(

@@ -126,6 +126,9 @@ struct PlannerTests {
         #expect(plan(nil).bindingConstraint == .none)
         #expect(names(1.7) == ["int8", "fp32", "int8"])
         #expect(plan(1.7).bindingConstraint == .power)
+        // The watt that is missing would take the first stream from int8 to fp32: 0.1 for 0.7 W.
+        #expect(abs(plan(1.7).marginalUtilityPerWatt - 0.1 / 0.7) < 1e-4)
+        #expect(plan(nil).marginalUtilityPerWatt == 0)
         #expect(names(0.9) == ["int8", "int8", "int8"])
         #expect(names(0.6) == ["-", "int8", "int8"])
         #expect(names(0.3) == ["-", "-", "int8"])
