@@ -101,7 +101,7 @@ public struct PlanLimits: Hashable, Sendable {
     /// more: it happens only for the sake of others, or not at all.
     public var minimumDwell: Seconds
     /// Search effort, in nodes of 10 to 20 ns, after which the best plan so far is taken with its
-    /// `regretBound`. Up to eight streams need some hundreds.
+    /// `regretBound`. Eight streams need some hundreds, with tight memory at times ten thousands.
     public var nodeLimit: Int
 
     public static let defaultUtilization = 0.9
