@@ -100,14 +100,15 @@ public struct PlanLimits: Hashable, Sendable {
     /// For so long after a change, a further change of variant or unit costs a whole unit of quality
     /// more: it happens only for the sake of others, or not at all.
     public var minimumDwell: Seconds
-    /// Nodes to search before the best plan so far is taken, with its `regretBound`.
+    /// Search effort, in nodes of 10 to 20 ns, after which the best plan so far is taken with its
+    /// `regretBound`. Eight streams need some hundreds, with tight memory at times ten thousands.
     public var nodeLimit: Int
 
     public static let defaultUtilization = 0.9
 
     public init(
         budget: Watts?, unitUtilization: [String: Double] = [:], residentBytes: Int? = nil, switchCost: Double = 0,
-        retimeCost: Double = 0, minimumDwell: Seconds = .zero, nodeLimit: Int = 200_000
+        retimeCost: Double = 0, minimumDwell: Seconds = .zero, nodeLimit: Int = 1_000_000
     ) {
         self.budget = budget
         self.unitUtilization = unitUtilization

@@ -58,12 +58,8 @@ public enum Planner {
             let own = prepared.worth[stream][option] - tie * demands[stream].options[option].power.value
             return demands[stream].critical ? own + bonus : own
         }
-        var solver = Solver(problem, nodeLimit: prepared.limits.nodeLimit)
-        solver.solve()
-        var outcome = Outcome(choice: solver.best.map { problem.source[$0] })
-        outcome.price = solver.powerPrice
-        outcome.nodes = solver.nodes
-        outcome.regretBound = solver.isProven ? 0 : max(0, solver.bound - solver.bestValue)
+        var outcome = solve(problem, nodeLimit: prepared.limits.nodeLimit)
+        outcome.choice = outcome.choice.map { problem.source[$0] }
 
         // Did the budget cost a critical stream its place?
         let critical = all.filter { demands[$0].critical && prepared.exclusion[$0].contains(nil) }
@@ -73,14 +69,36 @@ public enum Planner {
         let least = prepared.problem(include: critical, budget: .infinity) { stream, option in
             option >= 0 ? place - demands[stream].options[option].power.value : 0
         }
-        var saver = Solver(least, nodeLimit: prepared.limits.nodeLimit)
-        saver.solve()
-        let choice = saver.best.map { least.source[$0] }
+        let saved = solve(least, nodeLimit: prepared.limits.nodeLimit)
+        let choice = saved.choice.map { least.source[$0] }
         guard choice.count(where: { $0 >= 0 }) > running else { return outcome }
         var forced = Outcome(choice: [Int](repeating: -1, count: demands.count), isOverBudget: true)
         for (position, stream) in critical.enumerated() { forced.choice[stream] = choice[position] }
-        forced.nodes = outcome.nodes + saver.nodes
-        forced.regretBound = saver.isProven ? 0 : max(0, saver.bound - saver.bestValue)
+        forced.nodes = outcome.nodes + saved.nodes
+        forced.regretBound = saved.regretBound
         return forced
+    }
+
+    /// So many nodes the plain search may take before memory is branched on first.
+    private static let plainNodes = 50_000
+
+    /// Solves `problem`; the outcome's choice is in the problem's own option indices.
+    private static func solve(_ problem: Problem, nodeLimit: Int) -> Outcome {
+        let plain = problem.memoryCap.isFinite ? min(plainNodes, nodeLimit) : nodeLimit
+        var solver = Solver(problem, nodeLimit: plain)
+        solver.solve()
+        var outcome = Outcome(choice: solver.best, price: solver.powerPrice, nodes: solver.nodes)
+        guard !solver.isProven else { return outcome }
+        guard problem.memoryCap.isFinite else {
+            outcome.regretBound = max(0, solver.bound - solver.bestValue)
+            return outcome
+        }
+        var search = MemorySearch(
+            problem, nodeLimit: nodeLimit - solver.nodes, best: solver.best, bestValue: solver.bestValue)
+        search.solve()
+        outcome.choice = search.best
+        outcome.nodes += search.nodes
+        outcome.regretBound = search.isProven ? 0 : max(0, min(search.openBound, solver.bound) - search.bestValue)
+        return outcome
     }
 }

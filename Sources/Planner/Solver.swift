@@ -10,11 +10,18 @@ struct Solver {
     private let problem: Problem
     private let nodeLimit: Int
 
+    /// Values up to here are of no interest: another plan already has them.
+    private let cutoff: Double
+
     private(set) var best: [Int] = []
     private(set) var bestValue = -Double.infinity
     private(set) var bound = Double.infinity
     private(set) var nodes = 0
     private(set) var isProven = false
+    private var relaxations = 0
+    /// What the search has cost so far, relaxations included, in nodes of the search tree: an option
+    /// looked at in a relaxation takes about a quarter of a node's time.
+    var effort: Int { nodes + relaxations * problem.value.count / 4 }
     /// Price of power at the root: value per watt.
     var powerPrice: Double { prices[0] }
 
@@ -23,18 +30,19 @@ struct Solver {
     private let caps: [Double]
     /// Shared memory charged to one user, by option.
     private var share: [Double]
-    private var picks: [Int]
+    private(set) var picks: [Int]
     /// Use of each resource by `picks`.
     private var use: [Double]
     /// The prices of the lowest bound so far.
     private var bestPrices: [Double]
 
     /// Improvements smaller than this are rounding.
-    private static let epsilon = 1e-13
+    static let epsilon = 1e-13
 
-    init(_ problem: Problem, nodeLimit: Int) {
+    init(_ problem: Problem, nodeLimit: Int, cutoff: Double = -.infinity) {
         self.problem = problem
         self.nodeLimit = nodeLimit
+        self.cutoff = cutoff
         caps = [problem.powerCap, problem.memoryCap] + problem.unitCaps
         prices = [Double](repeating: 0, count: caps.count)
         use = prices
@@ -54,8 +62,15 @@ struct Solver {
         share = problem.artefact.map { $0 < 0 ? 0 : problem.artefactBytes[$0] / users[$0] }
     }
 
-    /// Runs the search; `best` then holds an option index per stream.
+    /// Runs the search; `best` then holds an option index per stream: the optimum, unless that is
+    /// no better than the cutoff.
     mutating func solve() {
+        relaxAndPolish()
+        search()
+    }
+
+    /// Finds `bound` and a good choice, without search.
+    mutating func relaxAndPolish() {
         // Pausing everything is always possible.
         offer((0..<problem.streamCount).map { stream in
             // The pause is an option of every stream, so the fallback is never taken.
@@ -63,7 +78,6 @@ struct Solver {
         })
         price()
         polish()
-        search()
     }
 
     // MARK: - Relaxation
@@ -77,6 +91,7 @@ struct Solver {
 
     /// Picks each stream's best option at the present prices; returns the bound.
     private mutating func relax() -> Double {
+        relaxations += 1
         var total = 0.0
         for index in caps.indices {
             use[index] = 0
@@ -117,31 +132,33 @@ struct Solver {
     /// Lowers the bound by bisecting one price after another.
     private mutating func price() {
         step()
+        let mostValue = problem.value.reduce(0) { max($0, $1.magnitude) }
         for _ in 0..<4 {
-            var moved = false
+            let before = bound
             for index in caps.indices where caps[index].isFinite {
                 guard isOver(index) || prices[index] > 0 else { continue }
-                moved = true
                 var low = 0.0
-                var high = max(prices[index], 1e-9)
+                // A good price is about the worth of a stream over the capacity.
+                var high = prices[index] > 0 ? prices[index] : max(1e-12, 0.01 * mostValue / max(caps[index], 1e-9))
                 prices[index] = high
                 step()
                 while isOver(index), high < 1e30 {
                     low = high
-                    high *= 8
+                    high *= 4
                     prices[index] = high
                     step()
                 }
-                for _ in 0..<40 where high - low > 1e-9 * high {
+                while high - low > 1e-6 * high {
                     prices[index] = (low + high) / 2
                     step()
                     if isOver(index) { low = prices[index] } else { high = prices[index] }
+                    if high < 1e-15 { break }
                 }
                 prices[index] = high
                 step()
             }
-            // One resource alone is solved by one pass.
-            if !moved || prices.count(where: { $0 > 0 }) < 2 { break }
+            // One resource alone is solved by one pass; several by as many as still help.
+            if prices.count(where: { $0 > 0 }) < 2 || before - bound <= 1e-6 * bound.magnitude { break }
         }
         prices = bestPrices
         bound = relax()
@@ -185,7 +202,8 @@ struct Solver {
     // MARK: - Search
 
     private mutating func search() {
-        guard bound > bestValue + Self.epsilon else {
+        let target = max(bestValue, cutoff)
+        guard bound > target + Self.epsilon else {
             isProven = true
             return
         }
@@ -195,7 +213,7 @@ struct Solver {
             var options = (problem.starts[stream]..<problem.starts[stream + 1]).map { (index: $0, reduced: reduced($0)) }
             options.sort { ($1.reduced, $0.index) < ($0.reduced, $1.index) }
             let top = options[0].reduced
-            options.removeAll { bound - top + $0.reduced <= bestValue + Self.epsilon }
+            options.removeAll { bound - top + $0.reduced <= target + Self.epsilon }
             // Rounding may rule out even the top; then nothing better than the incumbent exists.
             guard !options.isEmpty else {
                 isProven = true
@@ -204,7 +222,7 @@ struct Solver {
             lists.append((stream, options, options.count > 1 ? top - options[1].reduced : .infinity))
         }
         lists.sort { ($1.spread, $0.stream) < ($0.spread, $1.stream) }
-        var tree = SearchTree(problem: problem, nodeLimit: nodeLimit, epsilon: Self.epsilon, bestValue: bestValue)
+        var tree = SearchTree(problem: problem, nodeLimit: nodeLimit, epsilon: Self.epsilon, bestValue: target)
         for list in lists {
             tree.streams.append(list.stream)
             tree.indices.append(contentsOf: list.options.map(\.index))

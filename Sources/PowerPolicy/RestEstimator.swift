@@ -44,6 +44,9 @@ public struct RestEstimator: Sendable {
     private var last: Sample?
     /// The last reading, held back until the next shows that no plug event happened around it.
     private var pending: (value: Double, span: Double)?
+    /// The last power reading, for as long as there is no average yet: planning with a rest of zero
+    /// would spend the battery in the first minutes.
+    private var provisional: Double?
     private var settledAt: MonotonicTime?
     private var anchor: Anchor?
 
@@ -58,10 +61,10 @@ public struct RestEstimator: Sendable {
         self.settling = settling
     }
 
-    /// The rest's average power and one standard deviation of it as a forecast; nil before two
-    /// readings on battery.
+    /// The rest's average power and one standard deviation of it as a forecast. The first power
+    /// reading on battery counts as it is, with half of it as deviation; nil before that.
     public var estimate: (power: Watts, deviation: Watts)? {
-        guard weight > 0 else { return nil }
+        guard weight > 0 else { return provisional.map { (Watts($0), Watts($0 / 2)) } }
         let count = weight * weight / weightSquared
         let floor = mean * Self.floorDeviation
         // One reading says nothing of its own spread: take it as half of it.
@@ -73,6 +76,9 @@ public struct RestEstimator: Sendable {
     public mutating func observe(_ sample: Sample) {
         if let last, sample.time <= last.time { return }
         defer { last = sample }
+        if weight == 0, !sample.acOnline, let draw = sample.draw, draw.isFinite {
+            provisional = max(0, (draw - sample.own).value)
+        }
         guard let last else { return restart(sample) }
         guard sample.acOnline == last.acOnline else {
             pending = nil

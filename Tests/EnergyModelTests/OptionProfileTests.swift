@@ -69,7 +69,7 @@ struct OptionProfileTests {
     @Test("A profile read back is the same to the last bit, and written again the same bytes", arguments: 1...50)
     func roundTrip(seed: Int) throws {
         var random = Seeded(seed)
-        func amount() -> Double { Double.random(in: 0...1, using: &random) * [1e-9, 1e-4, 1, 1e5].randomElement(using: &random)! }
+        func amount() -> Double { Double.random(in: 0...1, using: &random) * ([1e-9, 1e-4, 1, 1e5].randomElement(using: &random) ?? 1) }
         func cost() -> StepCost { StepCost(cpu: Seconds(amount()), energy: Joules(amount())) }
         func latency() -> LatencyProfile {
             let p50 = amount()
@@ -81,7 +81,7 @@ struct OptionProfileTests {
                 OptionProfile(
                     variant: "v\(index)-\"ü\\\n\u{1}", unit: "cpu", wake: cost(), first: cost(), next: cost(), latency: latency(),
                     nextLatency: latency(), loadTime: Seconds(amount()), loadEnergy: Joules(amount()),
-                    residentBytes: .random(in: 0...1 << 40, using: &random), basis: Basis.allCases.randomElement(using: &random)!))
+                    residentBytes: .random(in: 0...1 << 40, using: &random), basis: Basis.allCases.randomElement(using: &random) ?? .metered))
         }
         let device = DeviceProfile(device: "board \"x\"", runtime: "onnxruntime 1.24", wattsPerCore: Watts(.random(in: 0...9, using: &random)), options: options)
         let again = try DeviceProfile(reading: ConfigDocument(file: "profile.toml", text: device.text))

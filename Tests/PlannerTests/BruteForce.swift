@@ -97,6 +97,9 @@ func randomCase(_ seed: Int, streams: ClosedRange<Int> = 1...5, options: ClosedR
             for unit in units { bytes["\(model)\(variant)\(unit)"] = Int.random(in: 1...100, using: &random) }
         }
     }
+    // Coarse figures make ties, which less power has to break.
+    let isCoarse = chance(0.3)
+    func coarse(_ value: Double) -> Double { isCoarse ? (value * 4).rounded(.up) / 4 : value }
     var demands: [StreamDemand] = []
     var product = 1
     var mostPower = 0.0
@@ -108,7 +111,7 @@ func randomCase(_ seed: Int, streams: ClosedRange<Int> = 1...5, options: ClosedR
         let list = (0..<count).map { _ in
             let variant = variants.randomElement(using: &random) ?? ""
             let unit = units.randomElement(using: &random) ?? ""
-            let own = number(0.3...1)
+            let own = coarse(number(0.3...1))
             let cadence = Int.random(in: 1...3, using: &random)
             return PlanOption(
                 variant: variant, unit: unit, cadence: cadence, coalescing: Int.random(in: 1...2, using: &random),
@@ -119,7 +122,7 @@ func randomCase(_ seed: Int, streams: ClosedRange<Int> = 1...5, options: ClosedR
         mostPower += list.map(\.power.value).max() ?? 0
         demands.append(
             StreamDemand(
-                id: UInt64(id) * 61 % 97, name: "s\(id)", model: "m\(model)", weight: number(0.5...3), floor: chance(0.3) ? number(0.3...0.9) : 0,
+                id: UInt64(id) * 61 % 97, name: "s\(id)", model: "m\(model)", weight: coarse(number(0.5...3)), floor: chance(0.3) ? number(0.3...0.9) : 0,
                 critical: chance(0.3), latencyTolerance: Seconds(chance(0.3) ? number(0.1...1) : 2), options: list,
                 current: chance(0.5) ? list.randomElement(using: &random) : nil,
                 secondsSinceSwitch: Seconds(chance(0.3) ? number(0...20) : .infinity)))

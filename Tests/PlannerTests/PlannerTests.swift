@@ -21,6 +21,7 @@ struct PlannerTests {
                 #expect(abs(plan.totalPower.value - expected.power) < 1e-6, "seed \(seed)")
             } else {
                 #expect(abs(objective - expected.objective) < 2e-7, "seed \(seed): \(objective), brute force \(expected.objective)")
+                #expect(plan.totalPower.value <= expected.power + 1e-6, "seed \(seed): among equals the cheaper")
             }
             let running = zip(demands, plan.assignments).count { $0.critical && $1.option != nil }
             #expect(running == expected.critical, "seed \(seed): critical streams")
@@ -125,6 +126,9 @@ struct PlannerTests {
         #expect(plan(nil).bindingConstraint == .none)
         #expect(names(1.7) == ["int8", "fp32", "int8"])
         #expect(plan(1.7).bindingConstraint == .power)
+        // The watt that is missing would take the first stream from int8 to fp32: 0.1 for 0.7 W.
+        #expect(abs(plan(1.7).marginalUtilityPerWatt - 0.1 / 0.7) < 1e-4)
+        #expect(plan(nil).marginalUtilityPerWatt == 0)
         #expect(names(0.9) == ["int8", "int8", "int8"])
         #expect(names(0.6) == ["-", "int8", "int8"])
         #expect(names(0.3) == ["-", "-", "int8"])
@@ -188,5 +192,32 @@ struct PlannerTests {
         // Estimates move; the same choice with other figures is no change.
         demand.current = option("int8", quality: 0.91, watts: 0.29)
         #expect(Planner.plan([demand], limits: PlanLimits(budget: Watts(0.35), switchCost: 0.1)).switchPenalty == 0)
+    }
+}
+
+@Suite("Memory search")
+struct MemorySearchTests {
+    @Test("Branching on artefacts finds what the plain search finds", arguments: 1...150)
+    func agrees(seed: Int) {
+        var (demands, limits) = randomCase(seed, streams: 2...6, options: 3...10, leaves: .max)
+        var random = Seeded(seed)
+        limits.residentBytes = Int.random(in: 20...200, using: &random)
+        demands.sort { $0.id < $1.id }
+        let prepared = Prepared(demands, limits)
+        let problem = prepared.problem(include: Array(demands.indices), budget: limits.budget?.value ?? .infinity) { stream, option in
+            option < 0 ? prepared.pauseWorth[stream] : prepared.worth[stream][option]
+        }
+        var solver = Solver(problem, nodeLimit: .max)
+        solver.solve()
+        // From a poor start, so that it has everything to find by itself.
+        let paused = demands.indices.map { stream in
+            (problem.starts[stream]..<problem.starts[stream + 1]).first { problem.source[$0] == -1 } ?? 0
+        }
+        var search = MemorySearch(problem, nodeLimit: .max, best: paused, bestValue: paused.reduce(0) { $0 + problem.value[$1] })
+        search.solve()
+        #expect(search.isProven && solver.isProven, "seed \(seed)")
+        #expect(abs(search.bestValue - solver.bestValue) < 1e-12, "seed \(seed): \(search.bestValue), plain \(solver.bestValue)")
+        #expect(Use(problem, search.best).fits(problem), "seed \(seed)")
+        #expect(abs(search.best.reduce(0) { $0 + problem.value[$1] } - search.bestValue) < 1e-12, "seed \(seed)")
     }
 }

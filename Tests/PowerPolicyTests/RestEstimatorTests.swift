@@ -59,12 +59,16 @@ struct RestEstimatorTests {
         #expect(abs(try run(wild: -30) - 0.3) < 1e-9)
     }
 
-    @Test("Nothing known, nothing claimed; a repeated reading counts once; the rest is never negative")
+    @Test("Nothing known, nothing claimed; one reading is half believed; a repeated one counts once; never negative")
     func edges() {
         var estimator = RestEstimator()
         #expect(estimator.estimate == nil)
-        for _ in 0..<5 { estimator.observe(.init(time: time(1), draw: Watts(1), own: .zero, acOnline: false)) }
+        estimator.observe(.init(time: time(0), draw: Watts(9), own: .zero, acOnline: true))
         #expect(estimator.estimate == nil)
+        estimator = RestEstimator()
+        for _ in 0..<5 { estimator.observe(.init(time: time(1), draw: Watts(1), own: Watts(0.2), acOnline: false)) }
+        #expect(estimator.estimate?.power == Watts(0.8))
+        #expect(estimator.estimate?.deviation == Watts(0.4))
         for second in 2..<20 {
             estimator.observe(.init(time: time(Double(second)), draw: Watts(0.1), own: Watts(0.5), acOnline: false))
         }
