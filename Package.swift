@@ -36,6 +36,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
+        .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
     ],
     targets: [
         // Floor 0: quantities and C.
@@ -49,6 +50,7 @@ let package = Package(
         module("ConfigDocument", ["Units", "TOMLKit"]),
         module("Wire", ["Units"]),
         module("Systemd", ["Units", "CSystemd", "CLinux"]),
+        module("OnnxGraph", ["Units", .product(name: "SwiftProtobuf", package: "swift-protobuf")]),
 
         // Floor 2: what the device is and what it has.
         module("EnergyModel", ["Units", "ConfigDocument"]),
@@ -60,7 +62,7 @@ let package = Package(
         module("StreamSessions", ["Units", "Wire", "Systemd", "InferenceRuntime"]),
         module("Planner", ["Units"]),
         module("PowerPolicy", ["Units", "ConfigDocument"]),
-        module("Quantizer", ["Units", "ModelStore", "EnergyModel", "InferenceRuntime", "CLinux"]),
+        module("Quantizer", ["Units", "ConfigDocument", "OnnxGraph", "ModelStore", "EnergyModel", "InferenceRuntime", "CLinux"]),
 
         // The decision loop as a value, between floors 3 and 4: the daemon and the simulator run the same one.
         module("Decisions", ["Units", "EnergyModel", "PowerPolicy", "Planner"]),
@@ -72,7 +74,7 @@ let package = Package(
                 "Units", "ConfigDocument", "Wire", "Systemd", "EnergyModel", "ModelStore",
                 "InferenceRuntime", "PowerTelemetry", "StreamSessions", "Planner", "PowerPolicy", "Decisions", "CLinux",
             ]),
-        module("Simulation", ["Units", "EnergyModel", "PowerTelemetry", "Planner", "PowerPolicy", "Decisions"]),
+        module("Simulation", ["Units", "ConfigDocument", "EnergyModel", "PowerTelemetry", "Planner", "PowerPolicy", "Decisions"]),
         module("JouledClient", ["Units", "Wire", "CLinux"]),
 
         // Floor 5: executables only parse arguments and wire.
@@ -82,6 +84,7 @@ let package = Package(
             name: "joulectl",
             dependencies: [
                 "JouledClient", "ConfigDocument", "Units", "Wire", "ModelStore", "EnergyModel", "PowerPolicy", "Quantizer",
+                "OnnxGraph", "Simulation",
                 "InferenceRuntime", "JouledDaemon", argumentParser,
             ],
             swiftSettings: strict),
@@ -92,6 +95,8 @@ let package = Package(
         tests("ConfigDocument", ["Units"]),
         tests("Wire", ["Units"]),
         tests("Systemd", ["Units"]),
+        tests("OnnxGraph", ["Units"]),
+        tests("Quantizer", ["Units", "OnnxGraph", "ModelStore", "InferenceRuntime"]),
         tests("EnergyModel", ["Units"]),
         tests("ModelStore", ["Units", "EnergyModel"]),
         tests("InferenceRuntime", ["Units"]),
@@ -100,7 +105,7 @@ let package = Package(
         tests("Planner", ["Units"]),
         tests("PowerPolicy", ["Units", "ConfigDocument"]),
         tests("Decisions", ["Units", "EnergyModel", "PowerPolicy", "Planner"]),
-        tests("Simulation", ["Units", "EnergyModel", "PowerTelemetry", "Planner", "PowerPolicy"]),
+        tests("Simulation", ["Units", "EnergyModel", "PowerTelemetry", "Planner", "PowerPolicy", "Decisions"]),
         .testTarget(
             name: "DaemonTests",
             dependencies: ["JouledDaemon", "JouledClient", "JouledTestKit", "Units", "Wire", "ModelStore"],
