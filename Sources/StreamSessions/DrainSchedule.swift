@@ -38,9 +38,18 @@ public struct DrainSchedule: Sendable, Equatable {
     }
 
     /// After a read that took all there was.
-    public mutating func tookAll(at now: MonotonicTime) {
+    /// - Parameter limit: time in which the socket would be half full again, so that the client is never held up.
+    public mutating func tookAll(at now: MonotonicTime, within limit: Seconds = Seconds(.infinity)) {
         emptyReads = 0
         wait = next(after: now)
+        if case .until(let time) = wait, time.since(now) > limit { wait = .until(now.advanced(by: limit)) }
+    }
+
+    /// After a read that emptied a (nearly) full socket: the client pushes a recording, or was held up. It gets a moment
+    /// to be scheduled and to fill the socket again.
+    public mutating func wasFull(at now: MonotonicTime) {
+        emptyReads = 0
+        wait = .until(now.advanced(by: Seconds(milliseconds: 1)))
     }
 
     /// After a turn that left bytes in the socket.

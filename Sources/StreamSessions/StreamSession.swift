@@ -162,6 +162,14 @@ public actor StreamSession {
     private func receive(_ buffer: UnsafeMutableRawBufferPointer) {
         guard backlog.count <= Self.backlogLimit else { return }
         var read = 0
+        let framesBefore = parser.frameOrdinal
+        let samplesBefore = assembler.endOfSamples
+        func tookAll(at now: MonotonicTime) {
+            let load = SocketLoad(
+                bytes: read, frames: parser.frameOrdinal - framesBefore,
+                time: Seconds(Double(assembler.endOfSamples &- samplesBefore) / contract.sampleRateHz))
+            load.isNearlyFull ? schedule.wasFull(at: now) : schedule.tookAll(at: now, within: load.timeToHalfFull)
+        }
         while phase == .receiving {
             let now = clocks.monotonic()
             guard windowsThisTurn < Self.windowsPerTurn else { return schedule.leftMore() }
@@ -177,7 +185,7 @@ public actor StreamSession {
             let count = Glibc.read(descriptor, buffer.baseAddress, limit)
             if count < 0 && errno == EINTR { continue }
             if count < 0 && errno == EAGAIN {
-                return read == 0 ? schedule.foundNothing(at: now) : schedule.tookAll(at: now)
+                return read == 0 ? schedule.foundNothing(at: now) : tookAll(at: now)
             }
             guard count > 0 else { return endOfInput(error: count < 0 ? errno : 0) }
             read += count
@@ -186,7 +194,7 @@ public actor StreamSession {
             } catch {
                 return fail(error)
             }
-            if count < limit { return schedule.tookAll(at: now) }
+            if count < limit { return tookAll(at: now) }
         }
     }
 
@@ -208,7 +216,7 @@ public actor StreamSession {
         switch event {
         case .data(let header, let offset, let bytes):
             if offset == 0 { try align(to: header.sampleIndex) }
-            take(bytes)
+            try take(bytes)
         case .gap(let header, let lost):
             guard header.sampleIndex >= assembler.endOfSamples || !hasOrigin else { throw backwards(header.sampleIndex, "GAP") }
             let (next, overflow) = header.sampleIndex.addingReportingOverflow(lost)
@@ -255,12 +263,18 @@ public actor StreamSession {
     }
 
     /// Takes a piece of samples and answers the windows that it completes.
-    private func take(_ bytes: UnsafeRawBufferPointer) {
+    private func take(_ bytes: UnsafeRawBufferPointer) throws(JouledError) {
         let values = decoder.samples(completedBy: bytes.count)
+        var isFinite = true
         let factor = contract.format == .s16le ? contract.s16Scale * 32768 : 1
         assembler.appendValues(values) { target in
             _ = decoder.decode(bytes, into: target)
             if factor != 1 { for index in target.indices { target[index] *= factor } }
+            // A NaN would stay in a recurrent state for ever.
+            if contract.format == .f32le { isFinite = target.allSatisfy(\.isFinite) }
+        }
+        guard isFinite else {
+            throw JouledError(.malformedFrame, "frame \(parser.frameOrdinal) (DATA): a sample before index \(assembler.endOfSamples) is no finite number")
         }
         pacer.take(values / contract.channels)
         answerWindows()
