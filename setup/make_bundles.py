@@ -26,7 +26,6 @@ from layout import Layout, replace_directory, sha256_of, write_atomically
 from manifest import Manifest, Thresholds, Variant
 from timing import time_models
 
-CADENCES = (1, 2, 4)
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,8 @@ class Recipe:
     #: differently, and a variant near its threshold here may be beyond it elsewhere.
     spare: str
     validation_data: str
+    #: hop multiples whose quality is measured
+    cadences: Sequence[int]
     build: Callable[[Path], None]
     #: (model file, cadence multiple) -> values per window of all validation recordings
     evaluate: Callable[[Path, int], metrics.Values]
@@ -87,6 +88,7 @@ def silero_recipe(layout: Layout) -> Recipe:
         },
         spare="int8-tail",
         validation_data=f"AMI dev00, dev01: {sum(map(len, frames))} windows",
+        cadences=(1, 2, 4),
         build=lambda directory: silero.build(
             layout.raw / "silero_vad_16k_sequence.onnx", sorted(ami.glob("trn*.wav")), directory),
         evaluate=lambda model, multiple: np.concatenate([silero.run(model, part, multiple) for part in frames]),
@@ -102,7 +104,7 @@ def rhythm_recipe(layout: Layout) -> Recipe:
     return Recipe(
         head={
             "format": 1, "name": "ecg-rhythm", "version": 1,
-            "summary": "Heart rhythm of 10 s of one ECG lead, every 5 s; for research, not for diagnosis",
+            "summary": "Heart rhythm of 10 s of one ECG lead, every second; for research, not for diagnosis",
             "licence": "MIT", "source": "openvital 0.2.1 (PyPI), model_rhythm.h5", "task": "ecg-rhythm",
         },
         contract={
@@ -121,6 +123,7 @@ def rhythm_recipe(layout: Layout) -> Recipe:
         },
         spare="int8-tail",
         validation_data=f"AHA 0201, minutes 0 to 25, both leads: {sum(map(len, held_out))} windows",
+        cadences=(1, 2, 5),
         build=lambda directory: rhythm.build(
             layout.raw / "model_rhythm.h5",
             [signals.ecg_lead(layout.raw, "0001", lead, signals.ECG_0001_MINUTES) for lead in (0, 1)],
@@ -138,7 +141,8 @@ def validate(recipe: Recipe, values: metrics.Values, baseline: metrics.Values) -
         truth = recipe.labels[judged] == 1
         loss = metrics.auc(baseline[judged, 0], truth) - metrics.auc(values[judged, 0], truth)
         loss = round(loss, metrics.DECIMALS)
-    return metrics.Validation(metrics.agreement(values, baseline), metrics.p99_error(values, baseline), loss)
+    return metrics.Validation(
+        metrics.agreement(values, baseline), metrics.p99_error(values, baseline), metrics.mean_error(values, baseline), loss)
 
 
 def build_bundle(recipe: Recipe, layout: Layout) -> Path:
@@ -167,7 +171,7 @@ def build_bundle(recipe: Recipe, layout: Layout) -> Path:
         variants.append(Variant(name, scheme, path.name, size, sha256_of(path), validation))
     if len(variants) < 3:
         raise SystemExit(f"setup: {recipe.name}: fewer than two cheaper variants hold the declared thresholds")
-    cadence = {n: metrics.agreement(recipe.evaluate(work / "fp32.onnx", n), baseline) for n in CADENCES}
+    cadence = {n: metrics.agreement(recipe.evaluate(work / "fp32.onnx", n), baseline) for n in recipe.cadences}
     manifest = Manifest(recipe.head, recipe.contract, recipe.thresholds, cadence, recipe.validation_data, variants)
     (work / "model.toml").write_text(manifest.toml())
     replace_directory(work, target)

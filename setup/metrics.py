@@ -18,6 +18,7 @@ class Validation:
 
     agreement: float
     p99_error: float
+    mean_error: float
     auc_loss: float | None = None
 
 
@@ -36,6 +37,11 @@ def agreement(values: Values, baseline: Values) -> float:
 def p99_error(values: Values, baseline: Values) -> float:
     """The 99th percentile over windows of the largest absolute difference within a window."""
     return round(float(np.percentile(np.abs(values - baseline).max(axis=1), 99)), DECIMALS)
+
+
+def mean_error(values: Values, baseline: Values) -> float:
+    """The mean over windows of the largest absolute difference within a window."""
+    return round(float(np.abs(values - baseline).max(axis=1).mean()), DECIMALS)
 
 
 def auc(scores: npt.NDArray[np.float64], labels: npt.NDArray[np.bool_]) -> float:

@@ -21,7 +21,7 @@ from quantization import Feed, prepare, save, static_int8
 from quantization import session as open_session
 from signals import Samples
 
-WINDOW, HOP = 1000, 500
+WINDOW, HOP = 1000, 100
 LABELS = ("sinus", "atrial-fibrillation", "other", "noise")
 OPSET = 17
 PERCENTILE = 99.999

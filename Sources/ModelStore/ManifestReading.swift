@@ -199,6 +199,7 @@ extension ModelManifest.Validation {
         data = try table.string("data")
         agreement = try table.number("agreement", range: 0...1)
         p99Error = try table.number("p99_error", range: 0...1e9)
+        meanError = try table.optionalNumber("mean_error", range: 0 ... .infinity)
         aucLoss = try table.optionalNumber("auc_loss", range: -1...1)
     }
 }

@@ -159,6 +159,8 @@ extension ModelManifest {
         public var data: String
         public var agreement: Double
         public var p99Error: Double
+        /// Mean over windows of the largest absolute difference of outputs; nil where it was not measured.
+        public var meanError: Double?
         public var aucLoss: Double?
     }
 }
