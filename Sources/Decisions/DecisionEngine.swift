@@ -35,7 +35,13 @@ public struct DecisionEngine: Sendable {
         public var residentBytes: Int
         /// Time that a stream keeps a variant before a better one is worth changing to.
         public var minimumDwell: Seconds
-        public init(unitUtilization: Double = 0.9, residentBytes: Int = 512 << 20, minimumDwell: Seconds = Seconds(10)) {
+        /// Time over which the draw of the rest of the device is averaged.
+        public var restWindow: Seconds
+        public init(
+            unitUtilization: Double = 0.9, residentBytes: Int = 512 << 20, minimumDwell: Seconds = Seconds(10),
+            restWindow: Seconds = Seconds(900)
+        ) {
+            self.restWindow = restWindow
             self.unitUtilization = unitUtilization
             self.residentBytes = residentBytes
             self.minimumDwell = minimumDwell
@@ -85,7 +91,7 @@ public struct DecisionEngine: Sendable {
     public private(set) var policyName: String
     public private(set) var policy: PowerPolicy
     public private(set) var energy = EnergyModel()
-    public private(set) var rest = RestEstimator(window: Seconds(120), settling: Seconds(3))
+    public private(set) var rest: RestEstimator
     /// By stream id.
     public private(set) var placements: [UInt64: Placement] = [:]
     public private(set) var latest: Decision?
@@ -103,6 +109,8 @@ public struct DecisionEngine: Sendable {
         self.policyName = policyName
         self.policy = policy
         self.limits = limits
+        // Half a minute settles any gauge; where the window is shorter, so is the pace of readings.
+        rest = RestEstimator(window: limits.restWindow, settling: min(Seconds(30), limits.restWindow * 0.2))
     }
 
     // MARK: What changes

@@ -1,4 +1,5 @@
 import ArgumentParser
+import ConfigDocument
 import Glibc
 import JouledClient
 import Units
@@ -46,6 +47,8 @@ struct StreamCommand: ParsableCommand {
     var chunk: Int?
     @Flag(help: "Feed a recording at the pace of its sample rate, as a sensor would.")
     var pace = false
+    @Option(help: "With --pace: send this much at once first, e.g. 9s, so that long windows answer soon.")
+    var preroll: String?
     @Flag(help: "Print notices as JSON lines among the results.")
     var notices = false
     @Flag(name: .shortAndLong, help: "No notices on standard error.")
@@ -83,8 +86,7 @@ struct StreamCommand: ParsableCommand {
         parameters["sampleRateHz"] = JSONValue(try rate ?? modelRate(connection))
         if let version { parameters["version"] = JSONValue(version) }
         if let name { parameters["name"] = .string(name) }
-        if let tolerance {
-            guard let seconds = durationText(tolerance) else { throw ValidationError("--tolerance '\(tolerance)': write 100ms, 2s or 1m") }
+        if let seconds = try seconds(tolerance, "--tolerance") {
             parameters["latencyToleranceMs"] = JSONValue(Int((seconds * 1000).rounded()))
         }
         if let floor { parameters["floor"] = .double(floor) }
@@ -92,6 +94,12 @@ struct StreamCommand: ParsableCommand {
         if critical { parameters["critical"] = true }
         if let variant { parameters["variant"] = .string(variant) }
         return parameters
+    }
+
+    private func seconds(_ text: String?, _ option: String) throws -> Double? {
+        guard let text else { return nil }
+        guard let seconds = DurationText.seconds(text) else { throw ValidationError("\(option) '\(text)': write 100ms, 2s or 1m") }
+        return seconds
     }
 
     private func modelRate(_ connection: JouledConnection) throws -> Int {
@@ -116,6 +124,7 @@ struct StreamCommand: ParsableCommand {
         let clock = SystemClocks()
         let start = clock.monotonic()
         let samples = max(1, Int(rate / 50))
+        let ahead = try seconds(preroll, "--preroll") ?? 0
         var sent = 0
         var pending: [UInt8] = []
         while true {
@@ -124,7 +133,7 @@ struct StreamCommand: ParsableCommand {
             pending.removeFirst(piece.count)
             if piece.isEmpty { break }
             sent += piece.count / stream.sampleSize
-            let due = start.advanced(by: Seconds(Double(sent) / rate))
+            let due = start.advanced(by: Seconds(Double(sent) / rate - ahead))
             while clock.monotonic() < due {
                 let wait = due.since(clock.monotonic())
                 let outcome = try stream.pump(until: .event, timeout: wait) { printer.handle($0) }
@@ -136,13 +145,4 @@ struct StreamCommand: ParsableCommand {
         stream.end()
         _ = try stream.pump(until: .closed, timeout: nil) { printer.handle($0) }
     }
-}
-
-/// Seconds of `100ms`, `2s`, `1m`, `1h`.
-func durationText(_ text: String) -> Double? {
-    for (suffix, factor) in [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)] where text.hasSuffix(suffix) {
-        guard let number = Double(text.dropLast(suffix.count)), number.isFinite, number >= 0 else { return nil }
-        return number * factor
-    }
-    return nil
 }
