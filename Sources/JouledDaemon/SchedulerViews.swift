@@ -146,11 +146,14 @@ extension Scheduler {
 
     /// One line for `systemctl status`.
     var statusLine: String {
-        let budget = engine.latest?.budget
-        let charge = lastReading?.chargeFraction.map { "battery \(percent($0))" } ?? "no battery"
-        let limit = budget?.watts.map { "budget \($0)" } ?? "no power limit"
-        let planned = engine.latest?.plan.totalPower ?? .zero
-        let trouble = standingProblems.first.map { "; \($0)" } ?? ""
-        return "\(streams.count) streams, \(planned) planned, \(limit), \(charge), policy \(engine.policyName)\(trouble)"
+        var parts = ["\(streams.count) streams"]
+        if let latest = engine.latest {
+            parts.append("\(latest.plan.totalPower) planned")
+            if let watts = latest.budget.watts { parts.append("budget \(watts)") } else { parts.append("no power limit") }
+        }
+        if let charge = lastReading?.chargeFraction { parts.append("battery \(percent(charge))") } else { parts.append("no battery") }
+        parts.append("policy \(engine.policyName)")
+        if let trouble = standingProblems.first { parts.append(trouble) }
+        return parts.joined(separator: ", ")
     }
 }

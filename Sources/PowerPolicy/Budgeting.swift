@@ -11,7 +11,7 @@ extension PowerPolicy {
     /// percent too high up to the end, and no later reading makes up for what it let us spend.
     static let gaugeCaution = 2.0
     /// What is left is never spread over less than this: near the end, the gauge's error divided by
-    /// the seconds left would be any power at all.
+    /// the seconds left would be any power at all. Of a short duration a twentieth is enough.
     static let shortestHorizon = Seconds(300)
 
     /// The power that inference may draw in `state`.
@@ -62,9 +62,11 @@ extension PowerPolicy {
         let started = memory.started ?? state.monotonic
         memory.started = started
         let left: Seconds
+        var shortest = shortestHorizon
         switch policy.end {
         case .duration(let duration):
             left = duration - state.monotonic.since(started)
+            shortest = min(shortestHorizon, duration * 0.05)
             guard left.value > 0 else {
                 return Budget(
                     watts: nil, reason: "lasted \(clockText(duration.value)) as asked; no goal beyond it", terms: [],
@@ -98,7 +100,7 @@ extension PowerPolicy {
         let spread = state.restDeviation * left
         let doubt = available.value > 0 ? min(uncertaintyLimit, caution * (spread / available)) : uncertaintyLimit
         let margin = min(0.95, policy.margin + doubt)
-        let watts = max(.zero, available / max(left, shortestHorizon) * (1 - margin))
+        let watts = max(.zero, available / max(left, shortest) * (1 - margin))
         let feasible = available.value > 0 && available / left >= state.least
         var terms: [Budget.Term] = [
             .init("battery now", energyText(now)),

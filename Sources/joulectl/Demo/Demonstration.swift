@@ -16,7 +16,7 @@ final class Demonstration {
 
     /// What the device draws beside inference: at first, and with its radio on.
     private var quiet: Watts { Watts(0.020) * command.drain }
-    private var radio: Watts { Watts(0.0245) * command.drain }
+    private var radio: Watts { Watts(0.0238) * command.drain }
     private var span: Seconds { Seconds(Double(command.seconds)) }
 
     init(_ command: DemoCommand) throws(JouledError) {
@@ -92,6 +92,8 @@ final class Demonstration {
             margin = 0.02
             [models."*"]
             floor = 0.9
+            [models.ecg-rhythm]
+            critical = true
 
             """, to: directory + "/policies/lifetime.toml")
     }

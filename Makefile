@@ -1,0 +1,64 @@
+# make demo and make test do everything: set up, build, run. `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+DEPS ?= .deps
+PREFIX ?= /usr
+DESTDIR ?=
+# A static Swift standard library: the device needs no Swift runtime, and the daemon is half the size in memory.
+RELEASE := swift build -c release --static-swift-stdlib
+RELEASE_BIN = $(shell $(RELEASE) --show-bin-path)
+ORT := $(DEPS)/lib/libonnxruntime.so.1.32.0
+BUNDLES = $(wildcard $(DEPS)/bundles/*/*)
+DRAIN ?= 1.0
+SECONDS_ ?= 60
+
+.PHONY: help setup build profile demo test check install clean distclean
+
+help:
+	@echo 'make demo      set up, build, and show jouled at work for a minute (DRAIN=0.8: drain the battery slower)'
+	@echo 'make test      set up, build, run all tests'
+	@echo 'make build     release build of jouled and joulectl'
+	@echo 'make check     check the configuration, policies and units in this tree'
+	@echo 'make install   install under DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) (after make build)'
+	@echo 'make clean     remove build products; make distclean: also what set-up downloaded'
+
+setup:
+	@setup/setup.sh
+
+build: setup
+	$(RELEASE) --product jouled
+	$(RELEASE) --product joulectl
+
+# Costs differ from device to device, so they are measured here; bundles that have their profile are left alone.
+profile: build
+	@$(RELEASE_BIN)/joulectl model profile --missing --runtime-library $(ORT) $$(ls -d $(DEPS)/bundles/*/*)
+
+demo: profile
+	@$(RELEASE_BIN)/joulectl demo --models $(DEPS)/bundles --runtime-library $(ORT) \
+	    --speech $(DEPS)/signals/speech.s16le --ecg $(DEPS)/signals/ecg-0201.f32le --drain $(DRAIN) --seconds $(SECONDS_)
+
+test: setup
+	swift build --build-tests
+	@.build/debug/joulectl model profile --missing --rounds 10 --runtime-library $(ORT) $$(ls -d $(DEPS)/bundles/*/*)
+	swift test --skip-build
+
+check: build
+	$(RELEASE_BIN)/joulectl check-config config/jouled.toml config/policies/*.toml
+
+install:
+	install -Dm755 $(RELEASE_BIN)/jouled $(DESTDIR)$(PREFIX)/bin/jouled
+	install -Dm755 $(RELEASE_BIN)/joulectl $(DESTDIR)$(PREFIX)/bin/joulectl
+	install -Dm644 $(ORT) $(DESTDIR)$(PREFIX)/lib/jouled/libonnxruntime.so.1
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system systemd/jouled.service systemd/jouled.socket
+	install -Dm644 systemd/jouled.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/jouled.conf
+	test -e $(DESTDIR)/etc/jouled/jouled.toml || install -Dm644 config/jouled.toml $(DESTDIR)/etc/jouled/jouled.toml
+	for policy in config/policies/*.toml; do \
+	    test -e $(DESTDIR)/etc/jouled/policies/$${policy##*/} || install -Dm644 $$policy $(DESTDIR)/etc/jouled/policies/$${policy##*/}; done
+
+clean:
+	rm -rf .build
+
+distclean: clean
+	rm -rf $(DEPS)
