@@ -224,7 +224,8 @@ public struct DecisionEngine: Sendable {
         }
         return PlanLimits(
             budget: budget.watts, unitUtilization: units, residentBytes: limits.residentBytes,
-            switchCost: Self.switchCost, retimeCost: Self.retimeCost, minimumDwell: limits.minimumDwell)
+            // With energy to spare nothing is gained by staying with less than the best.
+            switchCost: budget.watts == nil ? 0 : Self.switchCost, retimeCost: budget.watts == nil ? 0 : Self.retimeCost, minimumDwell: limits.minimumDwell)
     }
 
     private func powerState(options: [UInt64: [RunOption]], at now: MonotonicTime, wall: WallTime, utcOffset: Seconds) -> PowerState {
