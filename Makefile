@@ -14,11 +14,12 @@ BUNDLES = $(wildcard $(DEPS)/bundles/*/*)
 DRAIN ?= 1.0
 SECONDS_ ?= 60
 
-.PHONY: help setup build profile demo test check install clean distclean
+.PHONY: help setup build profile demo test test-system check install clean distclean
 
 help:
 	@echo 'make demo      set up, build, and show jouled at work for a minute (DRAIN=0.8: drain the battery slower)'
 	@echo 'make test      set up, build, run all tests'
+	@echo 'make test-system  boot real systemd in a container and run the service there (root)'
 	@echo 'make build     release build of jouled and joulectl'
 	@echo 'make check     check the configuration, policies and units in this tree'
 	@echo 'make install   install under DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) (after make build)'
@@ -44,6 +45,10 @@ test: setup
 	@.build/debug/joulectl model profile --missing --rounds 10 --runtime-library $(ORT) $$(ls -d $(DEPS)/bundles/*/*)
 	swift test --skip-build
 
+# Real systemd and journald in a container; needs root and systemd-container.
+test-system: profile
+	Tests/System/run.sh
+
 check: build
 	$(RELEASE_BIN)/joulectl check-config config/jouled.toml config/policies/*.toml
 
@@ -52,6 +57,8 @@ install:
 	install -Dm755 $(RELEASE_BIN)/joulectl $(DESTDIR)$(PREFIX)/bin/joulectl
 	install -Dm644 $(ORT) $(DESTDIR)$(PREFIX)/lib/jouled/libonnxruntime.so.1
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system systemd/jouled.service systemd/jouled.socket
+	install -Dm644 docs/man/jouled.8 $(DESTDIR)$(PREFIX)/share/man/man8/jouled.8
+	install -Dm644 docs/man/joulectl.1 $(DESTDIR)$(PREFIX)/share/man/man1/joulectl.1
 	install -Dm644 systemd/jouled.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/jouled.conf
 	test -e $(DESTDIR)/etc/jouled/jouled.toml || install -Dm644 config/jouled.toml $(DESTDIR)/etc/jouled/jouled.toml
 	for policy in config/policies/*.toml; do \

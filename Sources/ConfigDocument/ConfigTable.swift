@@ -94,8 +94,13 @@ public final class ConfigTable {
         return positions[key].map { entries[$0].node }
     }
 
+    /// A required key that is not there; if one that nobody knows looks like it, that one is at fault.
     func missing(_ key: String, _ expected: String) -> JouledError {
-        error(key, "required (\(expected)), but missing", code: .missingKey)
+        let strangers = entries.map(\.key).filter { !asked.contains($0) }
+        if let misspelt = Spelling.closest(to: key, among: strangers) {
+            return error(misspelt, "unknown key; did you mean '\(key)' (required, \(expected))?", code: .unknownKey)
+        }
+        return error(key, "required (\(expected)), but missing", code: .missingKey)
     }
 
     func wrongKind(_ node: ConfigNode, _ expected: String) -> JouledError {

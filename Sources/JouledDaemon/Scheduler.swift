@@ -32,7 +32,10 @@ actor Scheduler {
     var decisionCount = 0
     var lastReading: PowerReading?
     var inferencePower = Watts.zero
-    var standingProblems: [String] = []
+    private var bundleProblems: [String] = []
+    private var policyProblem: String?
+    /// What keeps the daemon from doing its job as asked, for status.
+    var standingProblems: [String] { (policyProblem.map { [$0] } ?? []) + bundleProblems }
     private var nextStream: UInt64 = 1
     private var timer: LoopTimer?
     private var lastTick: MonotonicTime
@@ -362,7 +365,7 @@ actor Scheduler {
     /// Looks at the store once, so that the operator hears of broken bundles before a client does.
     func checkBundles() async {
         let problems = await models.list().problems
-        standingProblems = problems
+        bundleProblems = problems
         for problem in problems { journal.send(JournalRecord(.warning, problem, messageID: MessageID.bundleProblem)) }
     }
 
@@ -371,6 +374,7 @@ actor Scheduler {
     /// Puts a policy in force and decides again.
     func adopt(_ policy: PowerPolicy, named name: String) async {
         let old = engine.policyName
+        policyProblem = nil
         engine.adopt(policy, named: name)
         journal.send(
             JournalRecord(
@@ -378,6 +382,13 @@ actor Scheduler {
                 messageID: MessageID.policyChanged, fields: [.init("JOULED_POLICY", name)]))
         await decide(because: .policy)
         manager.status(statusLine)
+    }
+
+    /// A policy was refused; the one in force stays, and status says so until a good one comes.
+    func refusedPolicy(_ name: String, _ problem: String) {
+        policyProblem = "policy \(name) was refused, \(engine.policyName) stays in force: \(problem)"
+        manager.status(statusLine)
+        publish(.status)
     }
 
     // MARK: Clients that watch

@@ -169,6 +169,7 @@ struct Services: Sendable {
             policy = try policies.load(name)
         } catch {
             note(JournalRecord(.error, "Policy refused, the one in force stays: \(error)", messageID: MessageID.policyRefused, fields: [.init("JOULED_POLICY", name)]))
+            await scheduler.refusedPolicy(name, error.description)
             throw VarlinkError("io.jouled.Policy.InvalidPolicy", ["name": .string(name), "problem": .string(error.description)])
         }
         await scheduler.adopt(policy, named: name)

@@ -169,3 +169,19 @@ struct ConfigTableTests {
         try body(path)
     }
 }
+
+@Suite("Misspelt required keys")
+struct MisspeltRequiredKeyTests {
+    @Test("A misspelt required key is found where it stands, not reported as missing")
+    func misspelt() throws {
+        let document = try ConfigDocument(file: "p.toml", text: "kind = \"fixed\"\nwats = 1\n")
+        let root = document.root
+        _ = try root.string("kind")
+        do {
+            _ = try root.number("watts")
+            Issue.record("the key is missing, but no error was thrown")
+        } catch {
+            #expect(error.description == "p.toml:2: key 'wats': unknown key; did you mean 'watts' (required, a number)?")
+        }
+    }
+}
