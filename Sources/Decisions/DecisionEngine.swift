@@ -97,9 +97,9 @@ public struct DecisionEngine: Sendable {
     public private(set) var latest: Decision?
     public let limits: Limits
     /// Quality that a change of variant must gain: below it estimates' noise would make plans flap.
-    static let switchCost = 0.02
+    static let switchCost = 0.004
     /// Quality that a change of pace alone must gain.
-    static let retimeCost = 0.01
+    static let retimeCost = 0.002
     private var memory = PolicyMemory()
     private var reading: Reading?
     private var own = Watts.zero

@@ -65,7 +65,7 @@ actor Scheduler {
             limits: .init(
                 unitUtilization: configuration.limits.unitUtilization,
                 residentBytes: configuration.limits.residentMegabytes << 20,
-                minimumDwell: min(Seconds(10), configuration.power.pollInterval * 2),
+                minimumDwell: min(Seconds(10), configuration.power.pollInterval * 5),
                 restWindow: configuration.power.pollInterval * 15))
     }
 

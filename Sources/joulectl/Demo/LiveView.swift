@@ -25,7 +25,7 @@ struct LiveView {
             return
         }
         var text = drawnLines > 0 ? "\u{1B}[\(drawnLines)A\u{1B}[J" : ""
-        for line in news { text += clipped(line) + "\n" }
+        for line in news.flatMap({ $0.split(separator: "\n") }) { text += clipped(String(line)) + "\n" }
         let screen = lines(elapsed, status, streams)
         for line in screen { text += line + "\n" }
         drawnLines = screen.count
