@@ -56,15 +56,19 @@ public struct SampleDecoder: Sendable {
             carriedCount = 0
         }
         let whole = (bytes.count - position) / size
-        switch format {
-        case .s16le:
-            for index in 0..<whole {
-                let sample = bytes.littleEndian(at: position + 2 * index, as: Int16.self)
-                output[written + index] = Float(sample) * Self.fullScale
-            }
-        case .f32le:
-            for index in 0..<whole {
-                output[written + index] = Float(bitPattern: bytes.littleEndian(at: position + 4 * index, as: UInt32.self))
+        // Through plain pointers, whose bounds the precondition above has settled: with a check per sample the loop would
+        // not become vector code, and cost 14 instructions a sample instead of 1.
+        if whole > 0, let source = bytes.baseAddress.map({ $0 + position }), let target = output.baseAddress.map({ $0 + written }) {
+            switch format {
+            case .s16le:
+                for index in 0..<whole {
+                    let sample = Int16(littleEndian: source.loadUnaligned(fromByteOffset: 2 * index, as: Int16.self))
+                    target[index] = Float(sample) * Self.fullScale
+                }
+            case .f32le:
+                for index in 0..<whole {
+                    target[index] = Float(bitPattern: UInt32(littleEndian: source.loadUnaligned(fromByteOffset: 4 * index, as: UInt32.self)))
+                }
             }
         }
         for index in (position + whole * size)..<bytes.count { carry(bytes[index]) }
