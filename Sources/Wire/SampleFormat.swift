@@ -57,7 +57,7 @@ public struct SampleDecoder: Sendable {
         }
         let whole = (bytes.count - position) / size
         // Through plain pointers, whose bounds the precondition above has settled: with a check per sample the loop would
-        // not become vector code, and cost 14 instructions a sample instead of 1.
+        // not become vector code: 14 instructions a sample by callgrind, 4 without.
         if whole > 0, let source = bytes.baseAddress.map({ $0 + position }), let target = output.baseAddress.map({ $0 + written }) {
             switch format {
             case .s16le:
