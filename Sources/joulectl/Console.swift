@@ -65,6 +65,9 @@ func explanation(_ error: VarlinkError) -> String {
     case "io.jouled.Streams.TooManyStreams": return "too many streams are open already"
     case "io.jouled.Policy.UnknownPolicy": return "no policy '\(text("name"))'; there are: \(list("known"))"
     case "io.jouled.Policy.InvalidPolicy": return text("problem")
+    case "org.varlink.service.InvalidParameter": return "parameter '\(text("parameter"))' is missing, unknown, of the wrong type or out of range"
+    case "org.varlink.service.InterfaceNotFound": return "this jouled has no interface \(text("interface"))"
+    case "org.varlink.service.MethodNotFound": return "this jouled has no method \(text("method"))"
     default: return error.description
     }
 }
