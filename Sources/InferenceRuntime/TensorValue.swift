@@ -151,3 +151,8 @@ extension InferenceSession {
         }
     }
 }
+
+extension TensorSpec.ElementType {
+    /// The name of an element type by its ONNX number.
+    public static func name(_ number: Int32) -> String { Self.init(number).description }
+}

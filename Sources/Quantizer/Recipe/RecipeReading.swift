@@ -16,10 +16,14 @@ extension Recipe {
     /// ```
     /// A table for a name or type takes what it does not say from `[global]`.
     /// - Throws: errors with file, line and key: unknown keys, unknown values, values out of range.
-    public init(reading document: ConfigDocument) throws(JouledError) { try self.init(document.root, finishing: true) }
+    /// - Parameter base: what the file does not say.
+    public init(reading document: ConfigDocument, base: Recipe = Recipe()) throws(JouledError) {
+        try self.init(document.root, base: base, finishing: true)
+    }
 
     /// Reads the recipe's keys of a table that has others too.
-    init(_ root: ConfigTable, finishing: Bool = false) throws(JouledError) {
+    init(_ root: ConfigTable, base: Recipe = Recipe(), finishing: Bool = false) throws(JouledError) {
+        self = base
         weightThreshold = try root.integer("weight_threshold", default: weightThreshold, range: 0...(1 << 30))
         if let table = try root.optionalTable("global") { global = try OperatorRecipe(table, base: global) }
         for (key, isName) in [("type", false), ("name", true)] {
@@ -29,7 +33,7 @@ extension Recipe {
                 if isName { names[entry] = recipe } else { types[entry] = recipe }
             }
         }
-        if let table = try root.optionalTable("calibration") { calibration = try CalibrationRecipe(table) }
+        if let table = try root.optionalTable("calibration") { calibration = try CalibrationRecipe(table, base: calibration) }
         if finishing { try root.finish() }
     }
 }
@@ -51,7 +55,8 @@ extension OperatorRecipe {
 }
 
 extension CalibrationRecipe {
-    init(_ table: ConfigTable) throws(JouledError) {
+    init(_ table: ConfigTable, base: CalibrationRecipe) throws(JouledError) {
+        self = base
         method = try value(table, "method", method)
         percentile = try table.number("percentile", default: percentile, range: 50...100)
         activations = try value(table, "activations", activations)
