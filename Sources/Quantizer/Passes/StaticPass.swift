@@ -45,12 +45,15 @@ struct StaticPass {
         let index = GraphIndex(graph)
         var names = UniqueNames(graph)
         var added: [(String, String, String)] = []
-        let tensors = graph.node.filter { selected.contains($0.label) }.compactMap(\.input.first)
-        for tensor in Set(tensors).sorted() {
+        // In execution order: what lies behind an entry is integer already and needs none.
+        var converted: Set<String> = []
+        let original = graph
+        for tensor in original.node.filter({ selected.contains($0.label) }).compactMap(\.input.first) where !converted.contains(tensor) {
             guard let readers = index.consumers[tensor], readers.count > 1, !index.outputs.contains(tensor),
-                readers.contains(where: { ["Add", "MaxPool"].contains(graph.node[$0].opType) }),
-                let shape = shapes[tensor], shape.count == 4, !isInteger(tensor, graph, index, selected)
+                readers.contains(where: { ["Add", "MaxPool"].contains(original.node[$0].opType) }),
+                let shape = shapes[tensor], shape.count == 4, !isInteger(tensor, original, index, selected, converted)
             else { continue }
+            converted.insert(tensor)
             let channels = shape[1]
             let weight = names.make(tensor + "_identity")
             let output = names.make(tensor + "_entry")
@@ -66,13 +69,16 @@ struct StaticPass {
     }
 
     /// Whether a tensor comes from a selected operation, through followers.
-    private static func isInteger(_ tensor: String, _ graph: Graph, _ index: GraphIndex, _ selected: Set<String>) -> Bool {
+    private static func isInteger(
+        _ tensor: String, _ graph: Graph, _ index: GraphIndex, _ selected: Set<String>, _ converted: Set<String>
+    ) -> Bool {
+        if converted.contains(tensor) { return true }
         guard let producer = index.producer[tensor] else { return false }
         let node = graph.node[producer]
         if selected.contains(node.label) { return true }
         guard followers.contains(node.opType) || movers.contains(node.opType) else { return false }
         let data = node.input.filter { index.initializer[$0] == nil && !$0.isEmpty }
-        return !data.isEmpty && data.allSatisfy { isInteger($0, graph, index, selected) }
+        return !data.isEmpty && data.allSatisfy { isInteger($0, graph, index, selected, converted) }
     }
 
     /// - Throws: `.unsupportedGraph` where a range is missing; `.invalidGraph` for a graph without an order.
