@@ -50,7 +50,9 @@ let package = Package(
         module("ConfigDocument", ["Units", "TOMLKit"]),
         module("Wire", ["Units"]),
         module("Systemd", ["Units", "CSystemd", "CLinux"]),
-        module("OnnxGraph", ["Units", .product(name: "SwiftProtobuf", package: "swift-protobuf")]),
+        .target(
+            name: "OnnxGraph", dependencies: ["Units", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
+            exclude: ["Schema"], swiftSettings: strict),
 
         // Floor 2: what the device is and what it has.
         module("EnergyModel", ["Units", "ConfigDocument"]),

@@ -81,7 +81,7 @@ public final class InferenceRun {
 }
 
 /// C strings that live as long as this object.
-private final class CStrings {
+final class CStrings {
     private let storage: [UnsafeMutablePointer<CChar>]
     let pointers: UnsafeMutablePointer<UnsafePointer<CChar>?>
 

@@ -50,8 +50,11 @@ public final class InferenceSession: Sendable {
     /// - Parameters:
     ///   - model: the bytes of an `.onnx` file; needed during the call only.
     ///   - modelPath: where they come from, for messages.
+    ///   - settings: what tools for models ask for; streams need none of it.
     /// - Throws: `.inferenceFailed` with the file's name and ONNX Runtime's message.
-    public init(runtime: OnnxRuntime, model: [UInt8], path modelPath: String) throws(JouledError) {
+    public init(
+        runtime: OnnxRuntime, model: [UInt8], path modelPath: String, settings: LoadSettings = LoadSettings()
+    ) throws(JouledError) {
         let api = runtime.api
         do {
             let options = try OnnxRuntime.made("CreateSessionOptions", api) { api.pointee.CreateSessionOptions($0) }
@@ -63,6 +66,7 @@ public final class InferenceSession: Sendable {
                 try OnnxRuntime.check(
                     api.pointee.AddSessionConfigEntry(options, "session.\(pool)_op.allow_spinning", "0"), api, "allow_spinning")
             }
+            try settings.apply(to: options, api)
             let session = try OnnxRuntime.made("CreateSessionFromArray", api) {
                 api.pointee.CreateSessionFromArray(runtime.environment, model, model.count, options, $0)
             }

@@ -158,7 +158,7 @@ public struct Profiler {
         return "unknown"
     }
 
-    private static func residentBytes() -> Int {
+    static func residentBytes() -> Int {
         guard let text = readText("/proc/self/statm") else { return 0 }
         let fields = text.split(separator: " ")
         return fields.count > 1 ? (Int(fields[1]) ?? 0) * Int(getpagesize()) : 0

@@ -42,9 +42,11 @@ typedef struct OrtApi {
     OrtStatus *_Nullable (*_Nonnull CreateSessionFromArray)(const OrtEnv* env, const void* model_data, size_t model_data_length, const OrtSessionOptions* options, OrtSession** out);  // 8
     OrtStatus *_Nullable (*_Nonnull Run)(OrtSession* session, const OrtRunOptions* run_options, const char* const* input_names, const OrtValue* const* inputs, size_t input_len, const char* const* output_names, size_t output_names_len, OrtValue** outputs);  // 9
     OrtStatus *_Nullable (*_Nonnull CreateSessionOptions)(OrtSessionOptions** options);  // 10
-    void *reserved_11[2];
+    OrtStatus *_Nullable (*_Nonnull SetOptimizedModelFilePath)(OrtSessionOptions* options, const char* optimized_model_filepath);  // 11
+    void *reserved_12[1];
     OrtStatus *_Nullable (*_Nonnull SetSessionExecutionMode)(OrtSessionOptions* options, ExecutionMode execution_mode);  // 13
-    void *reserved_14[9];
+    OrtStatus *_Nullable (*_Nonnull EnableProfiling)(OrtSessionOptions* options, const char* profile_file_prefix);  // 14
+    void *reserved_15[8];
     OrtStatus *_Nullable (*_Nonnull SetSessionGraphOptimizationLevel)(OrtSessionOptions* options, GraphOptimizationLevel graph_optimization_level);  // 23
     OrtStatus *_Nullable (*_Nonnull SetIntraOpNumThreads)(OrtSessionOptions* options, int intra_op_num_threads);  // 24
     OrtStatus *_Nullable (*_Nonnull SetInterOpNumThreads)(OrtSessionOptions* options, int inter_op_num_threads);  // 25
@@ -63,14 +65,18 @@ typedef struct OrtApi {
     OrtStatus *_Nullable (*_Nonnull RunOptionsSetTerminate)(OrtRunOptions* options);  // 46
     void *reserved_47[2];
     OrtStatus *_Nullable (*_Nonnull CreateTensorWithDataAsOrtValue)(const OrtMemoryInfo* info, void* p_data, size_t p_data_len, const int64_t* shape, size_t shape_len, ONNXTensorElementDataType type, OrtValue** out);  // 49
-    void *reserved_50[5];
+    void *reserved_50[1];
+    OrtStatus *_Nullable (*_Nonnull GetTensorMutableData)(OrtValue* value, void** out);  // 51
+    void *reserved_52[3];
     OrtStatus *_Nullable (*_Nonnull CastTypeInfoToTensorInfo)(const OrtTypeInfo* type_info, const OrtTensorTypeAndShapeInfo** out);  // 55
     OrtStatus *_Nullable (*_Nonnull GetOnnxTypeFromTypeInfo)(const OrtTypeInfo* type_info, ONNXType* out);  // 56
     void *reserved_57[3];
     OrtStatus *_Nullable (*_Nonnull GetTensorElementType)(const OrtTensorTypeAndShapeInfo* info, ONNXTensorElementDataType* out);  // 60
     OrtStatus *_Nullable (*_Nonnull GetDimensionsCount)(const OrtTensorTypeAndShapeInfo* info, size_t* out);  // 61
     OrtStatus *_Nullable (*_Nonnull GetDimensions)(const OrtTensorTypeAndShapeInfo* info, int64_t* dim_values, size_t dim_values_length);  // 62
-    void *reserved_63[6];
+    void *reserved_63[2];
+    OrtStatus *_Nullable (*_Nonnull GetTensorTypeAndShape)(const OrtValue* value, OrtTensorTypeAndShapeInfo** out);  // 65
+    void *reserved_66[3];
     OrtStatus *_Nullable (*_Nonnull CreateCpuMemoryInfo)(OrtAllocatorType type, OrtMemType mem_type, OrtMemoryInfo** out);  // 69
     void *reserved_70[6];
     OrtStatus *_Nullable (*_Nonnull AllocatorFree)(OrtAllocator* ort_allocator, void* p);  // 76
@@ -84,9 +90,11 @@ typedef struct OrtApi {
     void (*_Nonnull ReleaseValue)(OrtValue *_Nullable object);  // 96
     void (*_Nonnull ReleaseRunOptions)(OrtRunOptions *_Nullable object);  // 97
     void (*_Nonnull ReleaseTypeInfo)(OrtTypeInfo *_Nullable object);  // 98
-    void *reserved_99[1];
+    void (*_Nonnull ReleaseTensorTypeAndShapeInfo)(OrtTensorTypeAndShapeInfo *_Nullable object);  // 99
     void (*_Nonnull ReleaseSessionOptions)(OrtSessionOptions *_Nullable object);  // 100
-    void *reserved_101[29];
+    void *reserved_101[9];
+    OrtStatus *_Nullable (*_Nonnull SessionEndProfiling)(OrtSession* session, OrtAllocator* allocator, char** out);  // 110
+    void *reserved_111[19];
     OrtStatus *_Nullable (*_Nonnull AddSessionConfigEntry)(OrtSessionOptions* options, const char* config_key, const char* config_value);  // 130
 } OrtApi;
 

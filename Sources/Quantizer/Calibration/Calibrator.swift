@@ -1,0 +1,70 @@
+import Glibc
+import InferenceRuntime
+import OnnxGraph
+import Units
+
+func logarithm(_ value: Double) -> Double { log(value) }
+
+/// Runs a float model over calibration data and watches its tensors.
+public struct Calibrator {
+    /// Fewer windows are refused, unless that is asked for.
+    public static let fewestWindows = 100
+    /// Fewer windows work, with a warning.
+    public static let enoughWindows = 500
+
+    private let runtime: OnnxRuntime
+    public let dataset: Dataset
+
+    /// - Throws: `.unusableData` below `fewestWindows`, unless `allowFew`.
+    public init(runtime: OnnxRuntime, dataset: Dataset, allowFew: Bool = false) throws(JouledError) {
+        guard allowFew || dataset.windows >= Self.fewestWindows else {
+            throw JouledError(
+                .unusableData,
+                "\(dataset.path): \(dataset.windows) windows are too few to calibrate with; \(Self.fewestWindows) are needed, \(Self.enoughWindows) are better (--allow-few to do it all the same)")
+        }
+        self.runtime = runtime
+        self.dataset = dataset
+    }
+
+    /// A sentence where the data is enough to work but not to trust.
+    public var warning: String? {
+        dataset.windows < Self.enoughWindows ? "\(dataset.path): \(dataset.windows) windows calibrate, but \(Self.enoughWindows) or more would be safer" : nil
+    }
+
+    /// Statistics of `tensors` over all windows, state carried along.
+    /// - Throws: `.unusableData` where a tensor is not float32 or becomes NaN or infinite, naming it and the window.
+    public func statistics(of tensors: [String], in model: OnnxModel) throws(JouledError) -> [String: ActivationStatistics] {
+        var probe = model
+        let inputs = Set(model.graph.input.map(\.name))
+        let known = Set(model.graph.output.map(\.name)).union(inputs)
+        for tensor in tensors where !known.contains(tensor) {
+            // Without a type: ONNX Runtime infers it.
+            var output = Onnx_ValueInfoProto()
+            output.name = tensor
+            probe.graph.output.append(output)
+        }
+        let session = try InferenceSession(runtime: runtime, model: probe.serialized(), path: model.path)
+        let plain = try InferenceSession(runtime: runtime, model: model.serialized(), path: model.path)
+        let states = try SequenceRunner(session: plain, dataset: dataset)
+        let runner = try SequenceRunner(session: session, dataset: dataset)
+        guard runner.states.map(\.output) == states.states.map(\.output) else {
+            throw JouledError(.unusableData, "\(model.path): which output carries which state is ambiguous; name them alike")
+        }
+        let watched = tensors.filter { !inputs.contains($0) }
+        var statistics = Dictionary(uniqueKeysWithValues: tensors.map { ($0, ActivationStatistics()) })
+        try runner.run(outputs: watched) { window, values throws(JouledError) in
+            for (name, value) in zip(watched, values) {
+                guard value.elementType == 1 else { throw JouledError(.unusableData, "\(model.path): tensor '\(name)' is not float32") }
+                let floats = value.floats
+                guard floats.allSatisfy(\.isFinite) else {
+                    throw JouledError(.unusableData, "\(dataset.path): window \(window) makes tensor '\(name)' of \(model.path) NaN or infinite")
+                }
+                statistics[name]?.add(floats, shape: value.shape)
+            }
+            for input in runner.session.inputs where statistics[input.name] != nil {
+                if let value = try dataset.value(window, of: input) { statistics[input.name]?.add(value.floats, shape: value.shape) }
+            }
+        }
+        return statistics
+    }
+}

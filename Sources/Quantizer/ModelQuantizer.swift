@@ -1,0 +1,136 @@
+import Glibc
+import InferenceRuntime
+import OnnxGraph
+import Units
+
+/// Makes a quantized model of a float one, as a recipe says.
+public struct ModelQuantizer {
+    /// What became of a model.
+    public struct Outcome: Sendable {
+        public var model: OnnxModel
+        /// Every operation with weights: its scheme, or why it stays in float.
+        public var assignment: Assignment
+        /// Sentences for a person: what was done otherwise than asked, and doubts about the data.
+        public var notes: [String]
+    }
+
+    private let source: OnnxModel
+    private let calibrator: Calibrator?
+    private let lifted: OnnxModel
+    /// Statistics by tensor, kept between recipes of one model: a search quantizes it many times.
+    private var cache = Cache()
+
+    private struct Cache {
+        var plain: [String: ActivationStatistics] = [:]
+        var equalized: [String: (model: OnnxModel, statistics: [String: ActivationStatistics])] = [:]
+    }
+
+    /// - Parameter calibrator: needed for `int8` only.
+    /// - Throws: `.invalidGraph` and `.unsupportedGraph` for a graph that is not sound or whose operator set is too old.
+    public init(_ model: OnnxModel, calibrator: Calibrator? = nil) throws(JouledError) {
+        try GraphCheck.check(model)
+        guard model.opset >= 13 else {
+            throw JouledError(.unsupportedGraph, "\(model.path): operator set \(model.opset) is not supported; 13 or later is needed (onnx.version_converter raises it)")
+        }
+        guard !model.graph.node.contains(where: { ["QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"].contains($0.opType) || $0.domain == microsoftDomain }) else {
+            throw JouledError(.unsupportedGraph, "\(model.path): is quantized or optimised for one runtime already; start from the float model")
+        }
+        source = model
+        self.calibrator = calibrator
+        var lifted = model
+        lifted.proto.graph.liftConstants()
+        self.lifted = lifted
+    }
+
+    /// The recipe's assignment, without doing anything.
+    public func assignment(_ recipe: Recipe) throws(JouledError) -> Assignment { try Assignment(lifted, recipe) }
+
+    /// The operations with enough weights to be worth quantizing, in order.
+    public var operations: [Assignment.Entry] {
+        var recipe = Recipe(.int8Weights)
+        recipe.weightThreshold = 2048
+        return ((try? Assignment(lifted, recipe))?.entries ?? []).filter { $0.reason == nil }
+    }
+
+    /// - Throws: the errors of `Assignment`, of calibration, and `.invalidRecipe` where static int8 has no calibration data.
+    public mutating func quantize(_ recipe: Recipe) throws(JouledError) -> Outcome {
+        var assignment = try Assignment(lifted, recipe)
+        var notes: [String] = []
+        var model = lifted
+        let selected = Set(assignment.entries.filter { $0.settings.scheme == .int8 }.map(\.node))
+        if !selected.isEmpty {
+            guard let calibrator else {
+                throw JouledError(.invalidRecipe, "\(source.path): static int8 needs calibration data (--calibration DATA.npz)")
+            }
+            if let warning = calibrator.warning { notes.append(warning) }
+            model = try quantizeStatically(selected, assignment, recipe, calibrator)
+        }
+        let nBits = assignment.entries.filter(RuntimePass.hasBlockKernel)
+        try RuntimePass.apply(&model, assignment.entries)
+        let rest = assignment.entries.filter { entry in
+            !nBits.contains { $0.node == entry.node } || model.graph.initializer.contains { entry.weights.contains($0.name) }
+        }
+        let (graph, weightNotes) = try WeightPass.apply(model.graph, rest)
+        model.graph = graph
+        notes += weightNotes
+        model.graph.removeDead()
+        model.proto.producerName = "jouled"
+        model.proto.clearProducerVersion()
+        try GraphCheck.check(model)
+        for index in assignment.entries.indices where assignment.entries[index].settings.scheme == .skip && assignment.entries[index].reason == nil {
+            assignment.entries[index].reason = "the recipe skips it"
+        }
+        return Outcome(model: model, assignment: assignment, notes: notes)
+    }
+
+    private mutating func quantizeStatically(
+        _ selected: Set<String>, _ assignment: Assignment, _ recipe: Recipe, _ calibrator: Calibrator
+    ) throws(JouledError) -> OnnxModel {
+        var model = lifted
+        // A pair is evened out only if both are integers: the others need no such help, and keep their weights.
+        let seams = recipe.calibration.equalize ? Equalization.seams(model.graph, selected: selected) : []
+        var statistics: [String: ActivationStatistics]
+        let wanted = StaticPass.tensors(model.graph, selected: Set(assignment.entries.filter { ["Conv", "Gemm", "MatMul"].contains($0.type) }.map(\.node)))
+        if cache.plain.isEmpty { cache.plain = try calibrator.statistics(of: wanted, in: model) }
+        statistics = cache.plain
+        if !seams.isEmpty {
+            let key = seams.map { "\($0.producer)-\($0.consumer)" }.joined(separator: ",")
+            if let known = cache.equalized[key] {
+                (model, statistics) = known
+            } else {
+                try Equalization.apply(&model.proto.graph, seams, peaks: statistics.mapValues(\.channelPeaks))
+                statistics = try calibrator.statistics(of: wanted, in: model)
+                cache.equalized[key] = (model, statistics)
+            }
+        }
+        var ranges = statistics.mapValues { ActivationRange($0, recipe.calibration) }
+        var all = selected
+        for entry in StaticPass.addEntries(&model.proto.graph, selected: selected, shapes: statistics.mapValues(\.shape)) {
+            all.insert(entry.node)
+            ranges[entry.tensor] = ranges[entry.source]
+        }
+        var settings = StaticPass.Settings()
+        settings.unsignedActivations = recipe.calibration.activations == .unsigned
+        settings.weights = Self.weightOptions
+        settings.skipped = Set(recipe.names.filter { $0.value.scheme == .skip }.keys)
+        settings.perTensor = Set(assignment.entries.filter { $0.settings.granularity == .tensor }.map(\.node))
+        model.graph = try StaticPass.apply(model, selected: all, ranges: ranges, settings: settings)
+        return model
+    }
+
+    /// Signed 8-bit weights are the fast choice. x86 processors without VNNI add pairs of such products in 16 bits, which
+    /// saturate; there unsigned weights are right.
+    private static let weightOptions: LinearQuantizer.Options = {
+        var options = LinearQuantizer.Options()
+        #if arch(x86_64)
+            var bytes = [UInt8](repeating: 0, count: 1 << 14)
+            if let file = fopen("/proc/cpuinfo", "r") {
+                let count = fread(&bytes, 1, bytes.count, file)
+                fclose(file)
+                let text = String(decoding: bytes[..<count], as: UTF8.self)
+                options.signed = text.split(whereSeparator: { $0 == " " || $0 == "\n" }).contains { $0.hasSuffix("vnni") }
+            }
+        #endif
+        return options
+    }()
+}

@@ -1,0 +1,74 @@
+import ArgumentParser
+import ConfigDocument
+import InferenceRuntime
+import JouledDaemon
+import Quantizer
+import Units
+import Wire
+
+/// The library that the model commands load.
+struct RuntimeOptions: ParsableArguments {
+    @Option(help: "The ONNX Runtime library.", completion: .file())
+    var runtimeLibrary: String?
+
+    func load() throws(JouledError) -> OnnxRuntime {
+        OnnxRuntime.disableTelemetry()
+        return try OnnxRuntime(libraryPath: runtimeLibrary ?? environment("JOULED_ONNXRUNTIME") ?? DaemonConfiguration().runtimeLibrary)
+    }
+}
+
+/// Limits that a variant must hold.
+struct LimitOptions: ParsableArguments {
+    @Option(help: "Least share of windows with the reference's decision.")
+    var minAgreement: Double?
+    @Option(name: .customLong("max-p99"), help: "Largest 99th percentile of the error.")
+    var maxP99: Double?
+    @Option(help: "Largest loss of area under the ROC curve; needs labels.")
+    var maxAucLoss: Double?
+
+    var limits: ValidationLimits { ValidationLimits(agreementMin: minAgreement, p99ErrorMax: maxP99, aucLossMax: maxAucLoss) }
+}
+
+/// Exit status of a command whose variant breaks a declared limit.
+let limitBroken = ExitCode(3)
+
+extension ValidationReport {
+    var json: JSONValue {
+        func pair(_ value: (reference: Double, variant: Double)?) -> JSONValue {
+            value.map { .object(["reference": .double($0.reference), "variant": .double($0.variant)]) } ?? .null
+        }
+        return .object([
+            "task": .string(task.rawValue), "windows": .int(Int64(windows)), "agreement": .double(agreement),
+            "top1": pair(top1), "top5": pair(top5), "auc": pair(auc), "auc_loss": aucLoss.map { .double($0) } ?? .null,
+            "error": .object([
+                "mean": .double(meanError), "p50": .double(p50Error), "p95": .double(p95Error), "p99": .double(p99Error), "max": .double(maximumError),
+            ]),
+            "outputs": .array(outputs.map { .object(["name": .string($0.name), "snr_db": .double($0.signalToNoise)]) }),
+            "classes": .array(classes.map { .object(["class": .int(Int64($0.index)), "reference": .int(Int64($0.reference)), "agreed": .int(Int64($0.agreed))]) }),
+            "worst": .array(worst.map { .object(["window": .int(Int64($0.window)), "error": .double($0.error)]) }),
+            "growth": .array(growth.map { .double($0) }),
+            "seams": .array(seams.map {
+                .object(["direction": .string($0.direction), "switches": .int(Int64($0.switches)), "max_error_by_window": .array($0.maximumByWindow.map { .double($0) })])
+            }),
+        ])
+    }
+
+    /// For a person.
+    var lines: [String] {
+        func number(_ value: Double) -> String { decimal(value, places: 4) }
+        var lines = ["\(windows) windows, \(task.rawValue)"]
+        if task != .regression { lines.append("agreement    \(number(agreement))") }
+        if let top1 { lines.append("top-1        \(number(top1.variant)) (reference \(number(top1.reference)))") }
+        if let top5 { lines.append("top-5        \(number(top5.variant)) (reference \(number(top5.reference)))") }
+        if let auc { lines.append("AUC          \(number(auc.variant)) (reference \(number(auc.reference)), loss \(number(auc.reference - auc.variant)))") }
+        lines.append("error        mean \(number(meanError)), p50 \(number(p50Error)), p95 \(number(p95Error)), p99 \(number(p99Error)), max \(number(maximumError))")
+        for output in outputs { lines.append("SNR          \(output.name): \(output.signalToNoise.isFinite ? decimal(output.signalToNoise, places: 1) + " dB" : "exact")") }
+        if task != .regression {
+            lines.append("per class    " + classes.map { "\($0.index): \($0.agreed)/\($0.reference)" }.joined(separator: ", "))
+        }
+        lines.append("worst        " + worst.prefix(5).map { "window \($0.window): \(number($0.error))" }.joined(separator: ", "))
+        lines.append("along stream " + growth.map(number).joined(separator: " "))
+        for seam in seams { lines.append("seam         \(seam.direction), \(seam.switches) switches: max " + seam.maximumByWindow.map(number).joined(separator: " ")) }
+        return lines
+    }
+}
