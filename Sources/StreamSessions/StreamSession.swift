@@ -51,7 +51,8 @@ public actor StreamSession {
 
     /// What a turn came to.
     enum Turn: Equatable {
-        case wait(DrainSchedule.Wait)
+        /// `hasBacklog`: results wait for room in the socket.
+        case wait(DrainSchedule.Wait, hasBacklog: Bool)
         case faulted(variant: String, message: String)
         case ended(StreamEnd)
     }
@@ -150,12 +151,12 @@ public actor StreamSession {
         guard write() else { return .ended(.clientGone) }
         switch phase {
         case .leaving(let end):
-            return backlog.isEmpty ? .ended(end) : .wait(.writable)
+            return backlog.isEmpty ? .ended(end) : .wait(.writable, hasBacklog: true)
         case .faulted:
             return .faulted(variant: assignment.variantName, message: statistics.fault)
         case .receiving:
             if backlog.count > Self.backlogLimit { schedule.blocked() }
-            return .wait(schedule.wait)
+            return .wait(schedule.wait, hasBacklog: !backlog.isEmpty)
         }
     }
 
@@ -168,7 +169,7 @@ public actor StreamSession {
             let load = SocketLoad(
                 bytes: read, frames: parser.frameOrdinal - framesBefore,
                 time: Seconds(Double(assembler.endOfSamples &- samplesBefore) / contract.sampleRateHz))
-            load.isNearlyFull ? schedule.wasFull(at: now) : schedule.tookAll(at: now, within: load.timeToHalfFull)
+            load.isNearlyFull ? schedule.wasFull(at: now) : schedule.tookAll(at: now, time: load.time, within: load.timeToHalfFull)
         }
         while phase == .receiving {
             let now = clocks.monotonic()
@@ -276,7 +277,9 @@ public actor StreamSession {
         guard isFinite else {
             throw JouledError(.malformedFrame, "frame \(parser.frameOrdinal) (DATA): a sample before index \(assembler.endOfSamples) is no finite number")
         }
-        pacer.take(values / contract.channels)
+        // What is taken while nothing is limited is no debt: or a recording pushed on external power would hold its stream
+        // up for minutes once the battery has to last.
+        if assignment.isPaced { pacer.take(values / contract.channels) }
         answerWindows()
     }
 
