@@ -120,6 +120,10 @@ actor Scheduler {
             return VarlinkError("io.jouled.Streams.ModelUnavailable", ["model": .string(request.model), "reason": .string(error.description)])
         }
         let known = Set(await models.list().models.map(\.bundle.manifest.name)).sorted()
+        // The model is there, only not in the version that was asked for.
+        guard !known.contains(request.model) else {
+            return VarlinkError("io.jouled.Streams.ModelUnavailable", ["model": .string(request.model), "reason": .string(error.description)])
+        }
         return VarlinkError("io.jouled.Streams.UnknownModel", ["model": .string(request.model), "known": JSONValue(known)])
     }
 

@@ -15,6 +15,9 @@ public actor StreamSession {
     /// Result bytes that may wait for a slow client before its samples are no longer read.
     static let backlogLimit = 256 * 1024
 
+    /// The largest index at which samples may begin: sums with it neither overflow nor leave the range of JSON's integers.
+    static let lastIndex: UInt64 = 1 << 62
+
     public nonisolated let id: UInt64
     public nonisolated let contract: StreamContract
     private nonisolated let loop: EventLoop
@@ -35,6 +38,8 @@ public actor StreamSession {
     private var statistics: StreamStatistics
     private var phase = Phase.receiving
     private var hasOrigin = false
+    /// The ordinal number of the frame being handled. The parser knows it too, but cannot be asked while it calls.
+    private var frame: UInt64 = 0
     private var windowsThisTurn = 0
     /// The first window after sleep pays for the wake-up and for cold caches.
     private var isCold = true
@@ -215,13 +220,19 @@ public actor StreamSession {
 
     private func handle(_ event: FrameEvent) throws(JouledError) {
         switch event {
+        case .data(_, let offset, _) where offset > 0: break
+        default: frame += 1
+        }
+        switch event {
         case .data(let header, let offset, let bytes):
             if offset == 0 { try align(to: header.sampleIndex) }
             try take(bytes)
         case .gap(let header, let lost):
             guard header.sampleIndex >= assembler.endOfSamples || !hasOrigin else { throw backwards(header.sampleIndex, "GAP") }
             let (next, overflow) = header.sampleIndex.addingReportingOverflow(lost)
-            guard !overflow else { throw JouledError(.malformedFrame, "frame \(parser.frameOrdinal) (GAP): sample index overflows") }
+            guard !overflow, next <= Self.lastIndex else {
+                throw JouledError(.malformedFrame, "frame \(frame) (GAP): the sample index overflows")
+            }
             skip(to: next, lost: next &- (hasOrigin ? assembler.endOfSamples : header.sampleIndex))
         case .flush:
             owed.flushes += 1
@@ -230,12 +241,15 @@ public actor StreamSession {
             owed.end = true
             settle()
         case .message(let header, _):
-            throw JouledError(.malformedFrame, "frame \(parser.frameOrdinal): \(header.type.name) is not for the daemon")
+            throw JouledError(.malformedFrame, "frame \(frame): \(header.type.name) is not for the daemon")
         }
     }
 
     /// Checks that a DATA frame continues where the last one ended; a jump forward is a gap.
     private func align(to index: UInt64) throws(JouledError) {
+        guard index <= Self.lastIndex else {
+            throw JouledError(.malformedFrame, "frame \(frame) (DATA): first sample index \(index) is over the limit of \(Self.lastIndex)")
+        }
         guard hasOrigin else {
             hasOrigin = true
             assembler.restart(at: index)
@@ -246,7 +260,7 @@ public actor StreamSession {
     }
 
     private func backwards(_ index: UInt64, _ type: String) -> JouledError {
-        JouledError(.malformedFrame, "frame \(parser.frameOrdinal) (\(type)): first sample index \(index) goes back behind \(assembler.endOfSamples)")
+        JouledError(.malformedFrame, "frame \(frame) (\(type)): first sample index \(index) goes back behind \(assembler.endOfSamples)")
     }
 
     /// After lost samples windows begin anew: neither context nor state may span the hole.
@@ -275,7 +289,7 @@ public actor StreamSession {
             if contract.format == .f32le { isFinite = target.allSatisfy(\.isFinite) }
         }
         guard isFinite else {
-            throw JouledError(.malformedFrame, "frame \(parser.frameOrdinal) (DATA): a sample before index \(assembler.endOfSamples) is no finite number")
+            throw JouledError(.malformedFrame, "frame \(frame) (DATA): a sample before index \(assembler.endOfSamples) is no finite number")
         }
         // What is taken while nothing is limited is no debt: or a recording pushed on external power would hold its stream
         // up for minutes once the battery has to last.
