@@ -334,11 +334,7 @@ public actor StreamSession {
     private func answer(with engine: InferenceRun, padded: Bool) throws(JouledError) {
         let input = engine.input(0)
         _ = input.update(from: assembler.currentWindow)
-        switch contract.normalization {
-        case .none: break
-        case .subtractMinimum: subtractMinimum(input)
-        case .standard: standardize(input)
-        }
+        contract.normalization.apply(to: input)
         try engine.run()
         let outputs = contract.outputs.count
         for index in contract.states.indices { _ = engine.input(index + 1).update(from: engine.output(outputs + index)) }
@@ -359,23 +355,6 @@ public actor StreamSession {
             for index in 0..<outputs { scratch.append(contentsOf: engine.output(index)) }
             scratch.withUnsafeBufferPointer(write)
         }
-    }
-
-    private func subtractMinimum(_ values: UnsafeMutableBufferPointer<Float>) {
-        guard let least = values.min() else { return }
-        for index in values.indices { values[index] -= least }
-    }
-
-    private func standardize(_ values: UnsafeMutableBufferPointer<Float>) {
-        // Sums in Double: a window of 10^5 samples would lose digits in Float.
-        var sum = 0.0
-        for value in values { sum += Double(value) }
-        let mean = sum / Double(values.count)
-        var squares = 0.0
-        for value in values { squares += (Double(value) - mean) * (Double(value) - mean) }
-        let deviation = (squares / Double(values.count)).squareRoot()
-        let factor = deviation > 0 ? 1 / deviation : 0
-        for index in values.indices { values[index] = Float((Double(values[index]) - mean) * factor) }
     }
 
     // MARK: Output

@@ -1,6 +1,7 @@
 import Glibc
 import JouledTestKit
 import Testing
+import Units
 
 /// A copy of the real bundles that a test may spoil.
 struct BundleCopies {
@@ -18,11 +19,21 @@ struct BundleCopies {
     }
 
     /// Replaces the first `old` in a file of a model; it must be there.
-    func edit(_ model: String, _ file: String = "model.toml", _ old: String, _ new: String) throws {
+    func edit(_ model: String, _ old: String, _ new: String, in file: String = "model.toml") throws {
         let text = directory.text(of: "models/\(model)/1/\(file)")
         let parts = text.split(separator: old, maxSplits: 1, omittingEmptySubsequences: false)
         try #require(parts.count == 2, "\(model)/\(file) has no '\(old)'")
         directory.write("models/\(model)/1/\(file)", parts[0] + new + parts[1])
+    }
+
+    /// Makes size and digest in the manifest those of `bytes`.
+    func restate(_ model: String, _ variant: String, _ bytes: [UInt8]) throws {
+        directory.write("digest", bytes)
+        let sum = try Subprocess("/usr/bin/sha256sum", [directory("digest")], output: directory("sum-\(variant)"))
+        try #require(sum.wait(atMost: Seconds(10)) == 0)
+        let digest = directory.text(of: "sum-\(variant)").prefix(64)
+        try change(model, variant, "sha256", "\"\(digest)\"")
+        try change(model, variant, "bytes", "\(bytes.count)")
     }
 
     /// Leaves only cadence 1, so that every window is answered whatever the budget.
@@ -33,12 +44,14 @@ struct BundleCopies {
         directory.write("models/\(model)/1/model.toml", kept.joined(separator: "[["))
     }
 
-    func setQuality(_ model: String, _ variant: String, _ quality: Double) throws {
+    func setQuality(_ model: String, _ variant: String, _ quality: Double) throws { try change(model, variant, "quality", "\(quality)") }
+
+    private func change(_ model: String, _ variant: String, _ key: String, _ value: String) throws {
         let text = directory.text(of: "models/\(model)/1/model.toml")
         var blocks = text.split(separator: "[[variant]]", omittingEmptySubsequences: false).map(String.init)
         let index = try #require(blocks.firstIndex { $0.contains("name = \"\(variant)\"") })
         let lines = blocks[index].split(separator: "\n", omittingEmptySubsequences: false)
-        blocks[index] = lines.map { $0.hasPrefix("quality = ") ? "quality = \(quality)" : String($0) }.joined(separator: "\n")
+        blocks[index] = lines.map { $0.hasPrefix("\(key) = ") ? "\(key) = \(value)" : String($0) }.joined(separator: "\n")
         directory.write("models/\(model)/1/model.toml", blocks.joined(separator: "[[variant]]"))
     }
 
