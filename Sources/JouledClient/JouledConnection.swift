@@ -59,7 +59,7 @@ public final class JouledConnection {
     ///   - parameters: the method's input.
     ///   - method: the method.
     ///   - sampleSize: bytes per sample over all channels; by default told by `format` and `channels` of the
-    ///     reply or, where it lacks them, of the parameters.
+    ///     reply's contract or, where it lacks them, of the parameters.
     public func openStream(
         _ parameters: JSONObject, method: String = "io.jouled.Streams.Open", sampleSize: Int? = nil
     ) throws(JouledError) -> StreamConnection {
@@ -76,7 +76,8 @@ public final class JouledConnection {
 
     private static func sampleSize(_ contract: JSONObject, _ parameters: JSONObject) -> Int? {
         func first<Value>(_ key: String, _ read: (JSONValue) -> Value?) -> Value? {
-            contract.present(key).flatMap(read) ?? parameters.present(key).flatMap(read)
+            contract["contract"]?.objectValue?.present(key).flatMap(read) ?? contract.present(key).flatMap(read)
+                ?? parameters.present(key).flatMap(read)
         }
         guard let format = first("format", { $0.stringValue.flatMap { SampleFormat(name: $0) } }) else { return nil }
         let channels = first("channels", { $0.intValue }) ?? 1

@@ -28,6 +28,8 @@ actor Connection {
     private var wire = VarlinkServerConnection()
     private var backlog: [UInt8] = []
     private var topic: Topic?
+    /// The client has missed a state of its topic because it did not read.
+    private var isStale = false
     /// A call is being served, so that the next waits.
     private var isServing = false
     private var closesWhenWritten = false
@@ -58,7 +60,10 @@ actor Connection {
     func publish(_ topic: Topic, _ parameters: JSONObject) {
         guard self.topic == topic, descriptor >= 0 else { return }
         // A client that does not read has the newest state still to come; old ones would only pile up.
-        guard backlog.isEmpty || topic.mustDeliver else { return }
+        guard backlog.isEmpty || topic.mustDeliver else {
+            isStale = true
+            return
+        }
         send { try $0.reply(parameters, continues: true) }
     }
 
@@ -107,8 +112,10 @@ actor Connection {
         updateWatch()
     }
 
-    /// Same executor, so no hop is needed and the reply that follows is in order.
-    private func subscribe(to topic: Topic) { services.scheduler.assumeIsolated { $0.subscribe(topic, self) } }
+    /// Same executor, so no hop is needed.
+    private func subscribe(to topic: Topic, since revision: Int) {
+        services.scheduler.assumeIsolated { $0.subscribe(topic, self, since: revision) }
+    }
 
     private func updateWatch() {
         guard descriptor >= 0 else { return }
@@ -124,11 +131,12 @@ actor Connection {
             switch try await services.answer(call, from: peer) {
             case .reply(let parameters):
                 send { try $0.reply(parameters) }
-            case .monitor(let topic, let parameters):
+            case .monitor(let topic, let state):
+                send { try $0.reply(state.parameters, continues: true) }
                 guard descriptor >= 0 else { break }
                 self.topic = topic
-                subscribe(to: topic)
-                send { try $0.reply(parameters, continues: true) }
+                // What changed since the state was taken follows at once.
+                subscribe(to: topic, since: state.revision)
                 // Stays unanswered for good: further calls on this connection wait, as UAPI.20 has it.
                 return
             case .stream(let opening):
@@ -192,6 +200,10 @@ actor Connection {
         guard backlog.count <= Self.backlogLimit else {
             services.note(JournalRecord(.warning, "Connection closed: the client does not read its replies", fields: peerFields))
             return close()
+        }
+        if backlog.isEmpty, isStale, let topic {
+            isStale = false
+            return publish(topic, services.scheduler.assumeIsolated { $0.view(of: topic) })
         }
         updateWatch()
     }

@@ -115,6 +115,11 @@ public actor Daemon {
                 Glibc.close(probe)
                 throw JouledError(.listening, "\(path): another daemon listens there")
             }
+            // Whatever else stands there is not ours to remove.
+            var status = stat()
+            guard lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK else {
+                throw JouledError(.listening, "\(path): cannot listen: a file that is no socket is in the way")
+            }
             unlink(path)
             result = clinux_listen_unix(path, UInt32(configuration.socketMode), 128)
         }

@@ -20,10 +20,10 @@ actor Scheduler {
     let clocks = SystemClocks()
     let startedAt: MonotonicTime
     let models: ModelHost
-    private let power: PowerMonitor
-    private let pump: StreamPump
+    let power: PowerMonitor
+    let pump: StreamPump
     let journal: any JournalSink
-    private let manager: ServiceManager
+    let manager: ServiceManager
 
     var engine: DecisionEngine
     var streams: [UInt64: OpenStream] = [:]
@@ -32,17 +32,21 @@ actor Scheduler {
     var decisionCount = 0
     var lastReading: PowerReading?
     var inferencePower = Watts.zero
-    private var bundleProblems: [String] = []
+    var bundleProblems: [String] = []
     private var policyProblem: String?
     /// What keeps the daemon from doing its job as asked, for status.
     var standingProblems: [String] { (policyProblem.map { [$0] } ?? []) + bundleProblems }
     private var nextStream: UInt64 = 1
-    private var timer: LoopTimer?
-    private var lastTick: MonotonicTime
-    private var isTicking = false
-    private var subscribers: [Topic: [UInt64: Connection]] = [:]
+    var timer: LoopTimer?
+    var lastTick: MonotonicTime
+    var isTicking = false
+    var subscribers: [Topic: [UInt64: Subscriber]] = [:]
+    var revisions: [Topic: Int] = [:]
+    /// Why a variant is not used any more, by model and variant.
+    private var failures: [String: String] = [:]
     private var goal = Budget.Goal.none
-    private var isStopping = false
+    private var wasLimited = false
+    var isStopping = false
 
     /// Decisions kept for clients; older ones are in the journal.
     static let historyLimit = 512
@@ -84,7 +88,14 @@ actor Scheduler {
         } catch {
             throw await explain(error, request)
         }
+        // Other clients may have opened theirs while the bundle was read.
+        guard streams.count < configuration.limits.streams, !isStopping else {
+            throw VarlinkError("io.jouled.Streams.TooManyStreams", ["limit": JSONValue(configuration.limits.streams)])
+        }
         let stream = try OpenStream(id: id, request: request, model: hosted, peer: peer)
+        if let reason = unusable(stream) {
+            throw VarlinkError("io.jouled.Streams.ModelUnavailable", ["model": .string(request.model), "reason": .string(reason)])
+        }
         streams[id] = stream
         engine.open(stream.engineRequest, at: clocks.monotonic())
         await decide(because: .streamOpened)
@@ -112,6 +123,10 @@ actor Scheduler {
             return VarlinkError("io.jouled.Streams.ModelUnavailable", ["model": .string(request.model), "reason": .string(error.description)])
         }
         let known = Set(await models.list().models.map(\.bundle.manifest.name)).sorted()
+        // The model is there, only not in the version that was asked for.
+        guard !known.contains(request.model) else {
+            return VarlinkError("io.jouled.Streams.ModelUnavailable", ["model": .string(request.model), "reason": .string(error.description)])
+        }
         return VarlinkError("io.jouled.Streams.UnknownModel", ["model": .string(request.model), "known": JSONValue(known)])
     }
 
@@ -170,7 +185,19 @@ actor Scheduler {
         }
     }
 
+    /// Why no variant that the stream might use can run; nil if one can.
+    private func unusable(_ stream: OpenStream) -> String? {
+        let request = stream.engineRequest
+        let names = request.variants.map(\.name).filter { request.pinnedVariant == nil || request.pinnedVariant == $0 }
+        guard !names.isEmpty else {
+            return "no variant that it may use holds its declared thresholds and has a profile of this device"
+        }
+        let reasons = names.map { failures["\(request.model)/\($0)"] }
+        return reasons.contains(nil) ? nil : reasons.last ?? nil
+    }
+
     private func reportFailure(of variant: String, in stream: OpenStream, _ message: String) {
+        failures["\(stream.model.bundle.manifest.name)/\(variant)"] = message
         journal.send(
             JournalRecord(
                 .error, "Variant \(variant) of \(stream.model.bundle.manifest.name) failed and is not used again: \(message)",
@@ -193,7 +220,11 @@ actor Scheduler {
         journalGoal(decision)
         for change in decision.changes { record(change, of: decision, at: now) }
         if !decision.changes.isEmpty { publish(.decisions) }
-        await apply(decision.changes.map(\.stream))
+        // Whether samples are paced is part of every stream's assignment, of those too that keep their option.
+        let isLimited = decision.budget.watts != nil
+        let concerned = isLimited == wasLimited ? decision.changes.map(\.stream) : streams.keys.sorted()
+        wasLimited = isLimited
+        await apply(concerned)
         publish(.status)
     }
 
@@ -280,95 +311,6 @@ actor Scheduler {
         ]
     }
 
-    // MARK: Power
-
-    /// Reads power for the first time, so that the daemon is ready with a budget, and starts the slow tick.
-    func begin() async throws {
-        timer = try loop.timer { [weak self] in self?.assumeIsolated { $0.tickSoon() } }
-        await tick()
-    }
-
-    private func tickSoon() {
-        Task(executorPreference: loop) { await self.tick() }
-    }
-
-    /// Reads power, accounts for what inference drew, and decides again.
-    func tick() async {
-        guard !isTicking, !isStopping else { return }
-        isTicking = true
-        defer {
-            isTicking = false
-            let next = clocks.monotonic().advanced(by: configuration.power.pollInterval)
-            // A tenth of the interval late is early enough, and lets the kernel share the wake-up.
-            timer?.arm(at: next, accuracy: configuration.power.pollInterval * 0.1)
-        }
-        await account()
-        let trigger = await readPower()
-        await decide(because: trigger)
-        publish(.streams)
-        manager.status(statusLine)
-    }
-
-    /// Takes the present figures of all streams.
-    private func refresh() async {
-        let reports = await pump.report()
-        ledger.update(reports, streams)
-        for (id, statistics) in reports { streams[id]?.statistics = statistics }
-    }
-
-    /// The state of a topic with figures as of now.
-    func freshView(of topic: Topic) async -> JSONObject {
-        await refresh()
-        return view(of: topic)
-    }
-
-    func freshLedger() async -> JSONObject {
-        await refresh()
-        return ledgerJSON
-    }
-
-    private func account() async {
-        await refresh()
-        let now = clocks.monotonic()
-        let span = now.since(lastTick)
-        guard span > .zero else { return }
-        let spent = ledger.takeSpent()
-        lastTick = now
-        inferencePower = spent / span
-        await power.draw(spent)
-    }
-
-    private func readPower() async -> DecisionEngine.Trigger {
-        let reading = await power.read()
-        let before = lastReading
-        lastReading = reading
-        engine.observe(reading.forEngine, own: inferencePower)
-        for problem in reading.problems where !(before?.problems.contains(problem) ?? false) {
-            journal.send(JournalRecord(.warning, problem, messageID: MessageID.powerProblem))
-        }
-        guard let before, before.acOnline != reading.acOnline else { return .tick }
-        journal.send(
-            JournalRecord(
-                .notice, reading.acOnline ? "External power is on" : "External power is off: running on battery",
-                messageID: MessageID.powerChanged, fields: [.init("JOULED_AC", reading.acOnline ? "1" : "0")]))
-        return .power
-    }
-
-    /// Changes the virtual device and reacts at once; nil if there is none.
-    func setVirtualDevice(chargerPluggedIn: Bool?, base: Watts?) async -> VirtualDeviceState? {
-        await account()
-        guard let state = await power.setVirtualDevice(chargerPluggedIn: chargerPluggedIn, base: base) else { return nil }
-        await tick()
-        return state
-    }
-
-    /// Looks at the store once, so that the operator hears of broken bundles before a client does.
-    func checkBundles() async {
-        let problems = await models.list().problems
-        bundleProblems = problems
-        for problem in problems { journal.send(JournalRecord(.warning, problem, messageID: MessageID.bundleProblem)) }
-    }
-
     // MARK: Policy
 
     /// Puts a policy in force and decides again.
@@ -390,20 +332,6 @@ actor Scheduler {
         manager.status(statusLine)
         publish(.status)
     }
-
-    // MARK: Clients that watch
-
-    func subscribe(_ topic: Topic, _ connection: Connection) { subscribers[topic, default: [:]][connection.id] = connection }
-
-    func unsubscribe(_ topic: Topic, _ id: UInt64) { subscribers[topic]?[id] = nil }
-
-    private func publish(_ topic: Topic) {
-        guard let watching = subscribers[topic], !watching.isEmpty else { return }
-        let parameters = view(of: topic, since: published[topic] ?? 0)
-        published[topic] = decisionCount
-        for connection in watching.values { connection.assumeIsolated { $0.publish(topic, parameters) } }
-    }
-    private var published: [Topic: Int] = [:]
 
     // MARK: Ending
 

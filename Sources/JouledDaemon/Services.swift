@@ -8,7 +8,7 @@ import Wire
 enum Answer: Sendable {
     case reply(JSONObject)
     /// Reply now and again after each change.
-    case monitor(Topic, JSONObject)
+    case monitor(Topic, Scheduler.Snapshot)
     /// Confirm the upgrade and start the stream.
     case stream(StreamOpening)
 }
@@ -110,8 +110,8 @@ struct Services: Sendable {
 
     private func state(of topic: Topic, _ call: VarlinkCall) async throws -> Answer {
         try VarlinkParameters(call).finish()
-        let state = await scheduler.freshView(of: topic)
-        return call.mode == .more ? .monitor(topic, state) : .reply(state)
+        let state = await scheduler.snapshot(of: topic)
+        return call.mode == .more ? .monitor(topic, state) : .reply(state.parameters)
     }
 
     // MARK: io.jouled.Power
@@ -123,8 +123,8 @@ struct Services: Sendable {
             var reader = VarlinkParameters(call)
             let limit = try reader.optionalInt("limit", in: 0...100_000).map(Int.init)
             try reader.finish()
-            let state = await scheduler.decisions(limit: limit)
-            return call.mode == .more ? .monitor(.decisions, state) : .reply(state)
+            let state = await scheduler.snapshotOfDecisions(limit: limit)
+            return call.mode == .more ? .monitor(.decisions, state) : .reply(state.parameters)
         default: throw VarlinkError.methodNotFound(call.method)
         }
     }

@@ -5,7 +5,7 @@ import Units
 /// Waking for each chunk costs more than the inference, so a stream in steady state is read on a grid of its period
 /// (a multiple of its hop), shared by all streams because the grid starts at the clock's zero. A stream that cannot wait that
 /// long is read whenever bytes arrive. A silent stream costs no timer: after `patience` empty reads it waits for readiness.
-public struct DrainSchedule: Sendable, Equatable {
+public struct DrainSchedule: Sendable {
     public enum Wait: Sendable, Equatable {
         /// Read at this time.
         case until(MonotonicTime)
@@ -20,10 +20,13 @@ public struct DrainSchedule: Sendable, Equatable {
     }
 
     static let patience = 3
+    static let moment = Seconds(milliseconds: 1)
 
     /// Time between reads in steady state; nil reads on readiness.
     public private(set) var period: Seconds?
     private var emptyReads = 0
+    /// Since the socket was last found full: when that was, and how much signal came after it.
+    private var push: (since: MonotonicTime, time: Seconds)?
     public private(set) var wait = Wait.readable
 
     public init() {}
@@ -33,23 +36,40 @@ public struct DrainSchedule: Sendable, Equatable {
 
     /// After a read that found nothing.
     public mutating func foundNothing(at now: MonotonicTime) {
+        // A client that pushes is only not scheduled yet: on the grid it would wait with a full socket, period after period.
+        if push != nil {
+            wait = .readable
+            return
+        }
         emptyReads += 1
         wait = emptyReads >= Self.patience ? .readable : next(after: now)
     }
 
     /// After a read that took all there was.
-    /// - Parameter limit: time in which the socket would be half full again, so that the client is never held up.
-    public mutating func tookAll(at now: MonotonicTime, within limit: Seconds = Seconds(.infinity)) {
+    /// - Parameters:
+    ///   - time: how much signal was taken.
+    ///   - limit: time in which the socket would be half full again, so that the client is never held up.
+    public mutating func tookAll(at now: MonotonicTime, time: Seconds = .zero, within limit: Seconds = Seconds(.infinity)) {
         emptyReads = 0
+        if let last = push {
+            let total = last.time + time
+            if total > now.since(last.since) * 2 {
+                push = (last.since, total)
+                wait = .until(now.advanced(by: Self.moment))
+                return
+            }
+            push = nil
+        }
         wait = next(after: now)
         if case .until(let time) = wait, time.since(now) > limit { wait = .until(now.advanced(by: limit)) }
     }
 
     /// After a read that emptied a (nearly) full socket: the client pushes a recording, or was held up. It gets a moment
-    /// to be scheduled and to fill the socket again.
+    /// to be scheduled and to fill the socket again, and again for as long as it sends faster than twice its rate.
     public mutating func wasFull(at now: MonotonicTime) {
         emptyReads = 0
-        wait = .until(now.advanced(by: Seconds(milliseconds: 1)))
+        push = (now, .zero)
+        wait = .until(now.advanced(by: Self.moment))
     }
 
     /// After a turn that left bytes in the socket.

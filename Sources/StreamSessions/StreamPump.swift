@@ -74,7 +74,10 @@ public actor StreamPump {
     }
 
     /// Ends a stream, telling its client why.
+    ///
+    /// What the client has sent already is answered first, within one turn's limits.
     public func close(_ id: UInt64, because reason: String) {
+        if let entry = entries[id], entry.wait != .assignment { run([id]) }
         guard let entry = entries[id] else { return }
         entry.session.assumeIsolated { $0.end(because: reason) }
         run([id])
@@ -103,7 +106,7 @@ public actor StreamPump {
         for id in ids {
             guard let entry = entries[id] else { continue }
             switch entry.session.assumeIsolated({ $0.turn(reading: buffer.bytes) }) {
-            case .wait(let wait): apply(wait, to: entry)
+            case .wait(let wait, let hasBacklog): apply(wait, hasBacklog: hasBacklog, to: entry)
             case .ended(let end): self.end(id, end)
             case .faulted(let variant, let message):
                 apply(.assignment, to: entry)
@@ -113,10 +116,12 @@ public actor StreamPump {
         arm()
     }
 
-    private func apply(_ wait: DrainSchedule.Wait, to entry: Entry) {
+    private func apply(_ wait: DrainSchedule.Wait, hasBacklog: Bool = false, to entry: Entry) {
         entry.wait = wait
         switch wait {
-        case .readable: entry.watch?.setEnabled(true); entry.watch?.setEvents(.readable)
+        case .readable: entry.watch?.setEnabled(true); entry.watch?.setEvents(hasBacklog ? [.readable, .writable] : .readable)
+        // A client may wait for these results before it sends more.
+        case .until where hasBacklog: entry.watch?.setEnabled(true); entry.watch?.setEvents(.writable)
         case .writable: entry.watch?.setEnabled(true); entry.watch?.setEvents(.writable)
         // Out of epoll altogether, for it would report a hang-up again and again.
         case .until, .now, .assignment: entry.watch?.setEnabled(false)

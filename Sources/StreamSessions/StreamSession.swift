@@ -15,6 +15,9 @@ public actor StreamSession {
     /// Result bytes that may wait for a slow client before its samples are no longer read.
     static let backlogLimit = 256 * 1024
 
+    /// The largest index at which samples may begin: sums with it neither overflow nor leave the range of JSON's integers.
+    static let lastIndex: UInt64 = 1 << 62
+
     public nonisolated let id: UInt64
     public nonisolated let contract: StreamContract
     private nonisolated let loop: EventLoop
@@ -35,6 +38,8 @@ public actor StreamSession {
     private var statistics: StreamStatistics
     private var phase = Phase.receiving
     private var hasOrigin = false
+    /// The ordinal number of the frame being handled. The parser knows it too, but cannot be asked while it calls.
+    private var frame: UInt64 = 0
     private var windowsThisTurn = 0
     /// The first window after sleep pays for the wake-up and for cold caches.
     private var isCold = true
@@ -51,7 +56,8 @@ public actor StreamSession {
 
     /// What a turn came to.
     enum Turn: Equatable {
-        case wait(DrainSchedule.Wait)
+        /// `hasBacklog`: results wait for room in the socket.
+        case wait(DrainSchedule.Wait, hasBacklog: Bool)
         case faulted(variant: String, message: String)
         case ended(StreamEnd)
     }
@@ -150,12 +156,12 @@ public actor StreamSession {
         guard write() else { return .ended(.clientGone) }
         switch phase {
         case .leaving(let end):
-            return backlog.isEmpty ? .ended(end) : .wait(.writable)
+            return backlog.isEmpty ? .ended(end) : .wait(.writable, hasBacklog: true)
         case .faulted:
             return .faulted(variant: assignment.variantName, message: statistics.fault)
         case .receiving:
             if backlog.count > Self.backlogLimit { schedule.blocked() }
-            return .wait(schedule.wait)
+            return .wait(schedule.wait, hasBacklog: !backlog.isEmpty)
         }
     }
 
@@ -168,7 +174,7 @@ public actor StreamSession {
             let load = SocketLoad(
                 bytes: read, frames: parser.frameOrdinal - framesBefore,
                 time: Seconds(Double(assembler.endOfSamples &- samplesBefore) / contract.sampleRateHz))
-            load.isNearlyFull ? schedule.wasFull(at: now) : schedule.tookAll(at: now, within: load.timeToHalfFull)
+            load.isNearlyFull ? schedule.wasFull(at: now) : schedule.tookAll(at: now, time: load.time, within: load.timeToHalfFull)
         }
         while phase == .receiving {
             let now = clocks.monotonic()
@@ -214,13 +220,19 @@ public actor StreamSession {
 
     private func handle(_ event: FrameEvent) throws(JouledError) {
         switch event {
+        case .data(_, let offset, _) where offset > 0: break
+        default: frame += 1
+        }
+        switch event {
         case .data(let header, let offset, let bytes):
             if offset == 0 { try align(to: header.sampleIndex) }
             try take(bytes)
         case .gap(let header, let lost):
             guard header.sampleIndex >= assembler.endOfSamples || !hasOrigin else { throw backwards(header.sampleIndex, "GAP") }
             let (next, overflow) = header.sampleIndex.addingReportingOverflow(lost)
-            guard !overflow else { throw JouledError(.malformedFrame, "frame \(parser.frameOrdinal) (GAP): sample index overflows") }
+            guard !overflow, next <= Self.lastIndex else {
+                throw JouledError(.malformedFrame, "frame \(frame) (GAP): the sample index overflows")
+            }
             skip(to: next, lost: next &- (hasOrigin ? assembler.endOfSamples : header.sampleIndex))
         case .flush:
             owed.flushes += 1
@@ -229,12 +241,15 @@ public actor StreamSession {
             owed.end = true
             settle()
         case .message(let header, _):
-            throw JouledError(.malformedFrame, "frame \(parser.frameOrdinal): \(header.type.name) is not for the daemon")
+            throw JouledError(.malformedFrame, "frame \(frame): \(header.type.name) is not for the daemon")
         }
     }
 
     /// Checks that a DATA frame continues where the last one ended; a jump forward is a gap.
     private func align(to index: UInt64) throws(JouledError) {
+        guard index <= Self.lastIndex else {
+            throw JouledError(.malformedFrame, "frame \(frame) (DATA): first sample index \(index) is over the limit of \(Self.lastIndex)")
+        }
         guard hasOrigin else {
             hasOrigin = true
             assembler.restart(at: index)
@@ -245,7 +260,7 @@ public actor StreamSession {
     }
 
     private func backwards(_ index: UInt64, _ type: String) -> JouledError {
-        JouledError(.malformedFrame, "frame \(parser.frameOrdinal) (\(type)): first sample index \(index) goes back behind \(assembler.endOfSamples)")
+        JouledError(.malformedFrame, "frame \(frame) (\(type)): first sample index \(index) goes back behind \(assembler.endOfSamples)")
     }
 
     /// After lost samples windows begin anew: neither context nor state may span the hole.
@@ -274,9 +289,11 @@ public actor StreamSession {
             if contract.format == .f32le { isFinite = target.allSatisfy(\.isFinite) }
         }
         guard isFinite else {
-            throw JouledError(.malformedFrame, "frame \(parser.frameOrdinal) (DATA): a sample before index \(assembler.endOfSamples) is no finite number")
+            throw JouledError(.malformedFrame, "frame \(frame) (DATA): a sample before index \(assembler.endOfSamples) is no finite number")
         }
-        pacer.take(values / contract.channels)
+        // What is taken while nothing is limited is no debt: or a recording pushed on external power would hold its stream
+        // up for minutes once the battery has to last.
+        if assignment.isPaced { pacer.take(values / contract.channels) }
         answerWindows()
     }
 
@@ -317,11 +334,7 @@ public actor StreamSession {
     private func answer(with engine: InferenceRun, padded: Bool) throws(JouledError) {
         let input = engine.input(0)
         _ = input.update(from: assembler.currentWindow)
-        switch contract.normalization {
-        case .none: break
-        case .subtractMinimum: subtractMinimum(input)
-        case .standard: standardize(input)
-        }
+        contract.normalization.apply(to: input)
         try engine.run()
         let outputs = contract.outputs.count
         for index in contract.states.indices { _ = engine.input(index + 1).update(from: engine.output(outputs + index)) }
@@ -342,23 +355,6 @@ public actor StreamSession {
             for index in 0..<outputs { scratch.append(contentsOf: engine.output(index)) }
             scratch.withUnsafeBufferPointer(write)
         }
-    }
-
-    private func subtractMinimum(_ values: UnsafeMutableBufferPointer<Float>) {
-        guard let least = values.min() else { return }
-        for index in values.indices { values[index] -= least }
-    }
-
-    private func standardize(_ values: UnsafeMutableBufferPointer<Float>) {
-        // Sums in Double: a window of 10^5 samples would lose digits in Float.
-        var sum = 0.0
-        for value in values { sum += Double(value) }
-        let mean = sum / Double(values.count)
-        var squares = 0.0
-        for value in values { squares += (Double(value) - mean) * (Double(value) - mean) }
-        let deviation = (squares / Double(values.count)).squareRoot()
-        let factor = deviation > 0 ? 1 / deviation : 0
-        for index in values.indices { values[index] = Float((Double(values[index]) - mean) * factor) }
     }
 
     // MARK: Output

@@ -1,0 +1,100 @@
+import Decisions
+import PowerPolicy
+import StreamSessions
+import Systemd
+import Units
+import Wire
+
+// Reads power, accounts for what inference drew, and keeps the slow tick.
+extension Scheduler {
+    /// Reads power for the first time, so that the daemon is ready with a budget, and starts the slow tick.
+    func begin() async throws {
+        timer = try loop.timer { [weak self] in self?.assumeIsolated { $0.tickSoon() } }
+        await tick()
+    }
+
+    private func tickSoon() {
+        Task(executorPreference: loop) { await self.tick() }
+    }
+
+    /// Reads power, accounts for what inference drew, and decides again.
+    func tick() async {
+        guard !isTicking, !isStopping else { return }
+        isTicking = true
+        defer {
+            isTicking = false
+            let next = clocks.monotonic().advanced(by: configuration.power.pollInterval)
+            // A tenth of the interval late is early enough, and lets the kernel share the wake-up.
+            timer?.arm(at: next, accuracy: configuration.power.pollInterval * 0.1)
+        }
+        await account()
+        let trigger = await readPower()
+        await decide(because: trigger)
+        publish(.streams)
+        manager.status(statusLine)
+    }
+
+    /// Takes the present figures of all streams.
+    func refresh() async {
+        let reports = await pump.report()
+        ledger.update(reports, streams)
+        for (id, statistics) in reports { streams[id]?.statistics = statistics }
+    }
+
+    /// The state of a topic with figures as of now.
+    func snapshot(of topic: Topic) async -> Snapshot {
+        await refresh()
+        return Snapshot(parameters: view(of: topic), revision: revision(of: topic))
+    }
+
+    func snapshotOfDecisions(limit: Int?) -> Snapshot {
+        Snapshot(parameters: decisions(limit: limit), revision: revision(of: .decisions))
+    }
+
+    func freshLedger() async -> JSONObject {
+        await refresh()
+        return ledgerJSON
+    }
+
+    private func account() async {
+        await refresh()
+        let now = clocks.monotonic()
+        let span = now.since(lastTick)
+        guard span > .zero else { return }
+        let spent = ledger.takeSpent()
+        lastTick = now
+        inferencePower = spent / span
+        await power.draw(spent)
+    }
+
+    private func readPower() async -> DecisionEngine.Trigger {
+        let reading = await power.read()
+        let before = lastReading
+        lastReading = reading
+        engine.observe(reading.forEngine, own: inferencePower)
+        for problem in reading.problems where !(before?.problems.contains(problem) ?? false) {
+            journal.send(JournalRecord(.warning, problem, messageID: MessageID.powerProblem))
+        }
+        guard let before, before.acOnline != reading.acOnline else { return .tick }
+        journal.send(
+            JournalRecord(
+                .notice, reading.acOnline ? "External power is on" : "External power is off: running on battery",
+                messageID: MessageID.powerChanged, fields: [.init("JOULED_AC", reading.acOnline ? "1" : "0")]))
+        return .power
+    }
+
+    /// Changes the virtual device and reacts at once; nil if there is none.
+    func setVirtualDevice(chargerPluggedIn: Bool?, base: Watts?) async -> VirtualDeviceState? {
+        await account()
+        guard let state = await power.setVirtualDevice(chargerPluggedIn: chargerPluggedIn, base: base) else { return nil }
+        await tick()
+        return state
+    }
+
+    /// Looks at the store once, so that the operator hears of broken bundles before a client does.
+    func checkBundles() async {
+        let problems = await models.list().problems
+        bundleProblems = problems
+        for problem in problems { journal.send(JournalRecord(.warning, problem, messageID: MessageID.bundleProblem)) }
+    }
+}
