@@ -9,7 +9,15 @@ extension ModelManifest {
     ///
     /// - Throws: the errors of `ConfigTable`, each with file, line and key: missing, mistyped and unknown
     ///   keys, values out of range, and values that contradict one another.
-    public init(reading document: ConfigDocument) throws(JouledError) {
+    public init(reading document: ConfigDocument) throws(JouledError) { try self.init(document, isContract: false) }
+
+    /// Reads the part of a manifest that is there before any variant: everything but `[[variant]]` and `[[cadence]]`. The
+    /// result has no variants and is not fit for serving.
+    ///
+    /// - Throws: as `init(reading:)` does.
+    public init(contract document: ConfigDocument) throws(JouledError) { try self.init(document, isContract: true) }
+
+    private init(_ document: ConfigDocument, isContract: Bool) throws(JouledError) {
         let root = document.root
         let format = try root.integer("format")
         guard format == 1 else {
@@ -17,7 +25,7 @@ extension ModelManifest {
         }
         name = try root.string("name")
         try Names.check(name, root, "name")
-        version = try root.integer("version", range: 1...1_000_000_000)
+        version = try isContract ? 1 : root.integer("version", range: 1...1_000_000_000)
         summary = try root.string("summary")
         licence = try root.string("licence")
         source = try root.string("source")
@@ -38,8 +46,8 @@ extension ModelManifest {
         (states, outputs) = try Self.tensors(root, inputName: input.name)
         latencyTolerance = try root.table("latency").duration("tolerance", range: Seconds(0.001)...Seconds(86400))
         thresholds = try Thresholds(root.table("thresholds"))
-        cadences = try Self.cadences(root)
-        variants = try Self.variants(root)
+        cadences = try isContract ? [Cadence(multiple: 1, quality: 1)] : Self.cadences(root)
+        variants = try isContract ? [] : Self.variants(root)
         try root.finish()
     }
 

@@ -87,7 +87,6 @@ public struct ModelQuantizer {
         _ selected: Set<String>, _ assignment: Assignment, _ recipe: Recipe, _ calibrator: Calibrator
     ) throws(JouledError) -> OnnxModel {
         var model = lifted
-        // A pair is evened out only if both are integers: the others need no such help, and keep their weights.
         let seams = recipe.calibration.equalize ? Equalization.seams(model.graph, selected: selected) : []
         var statistics: [String: ActivationStatistics]
         let wanted = StaticPass.tensors(model.graph, selected: Set(assignment.entries.filter { ["Conv", "Gemm", "MatMul"].contains($0.type) }.map(\.node)))

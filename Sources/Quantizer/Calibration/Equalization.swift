@@ -15,7 +15,7 @@ enum Equalization {
         let tensor: String
     }
 
-    /// Pairs of selected convolutions with only scale-preserving operations between them.
+    /// Selected convolutions with the convolution before them, selected or not, and only scale-preserving operations between.
     static func seams(_ graph: Graph, selected: Set<String>) -> [Seam] {
         let index = GraphIndex(graph)
         let shared = index.consumers
@@ -57,7 +57,12 @@ enum Equalization {
             view.forEachRun { channel, start in
                 for position in start..<start + view.inner { reading[channel] = max(reading[channel], weights[position].magnitude) }
             }
-            let logs = zip(activation, reading).map { 0.5 * (log2(Double(max($0, 1e-4))) - log2(Double(max($1, 1e-4)))) }
+            // A channel that was silent in the calibration data may speak later: its scale must not be what silence suggests.
+            func floored(_ peaks: [Float]) -> [Double] {
+                let least = max((peaks.max() ?? 0) / 256, 1e-12)
+                return peaks.map { log2(Double(max($0, least))) }
+            }
+            let logs = zip(floored(activation), floored(reading)).map { 0.5 * ($0 - $1) }
             let mean = logs.reduce(0, +) / Double(logs.count)
             let scales = logs.map { Float(exp2(($0 - mean).rounded())) }
             view.forEachRun { channel, start in

@@ -31,7 +31,7 @@ public struct MixedSearch {
         public var agreement: Double
         public var p99Error: Double
         public var use: Double
-        /// CPU time per window at the cadence, once a wake-up.
+        /// CPU time per window at the cadence, at the search's windows per wake-up.
         public var cpu: Seconds
         public var holds: Bool
     }
@@ -69,6 +69,10 @@ public struct MixedSearch {
     /// Sets whose cost is measured.
     public var finalists = 8
     public var rounds = 40
+    /// Windows per wake-up: how many a stream's latency tolerance lets come together. Alone, a small model costs its
+    /// cold caches and little else, and no scheme is cheaper.
+    public var coalesce = 8
+    public var cadence = Seconds(milliseconds: 20)
 
     public init(source: OnnxModel, dataset: Dataset, runtime: OnnxRuntime, limits: ValidationLimits) {
         self.source = source
@@ -198,7 +202,8 @@ public struct MixedSearch {
         }
         var settings = FileProfiler.Settings()
         settings.rounds = rounds
-        settings.cadence = Seconds(milliseconds: 20)
+        settings.cadence = cadence
+        settings.coalesce = [coalesce]
         settings.hotRuns = 50
         var files: [(path: String, bytes: [UInt8])] = []
         for item in pool { files.append((item.name, try item.outcome.model.serialized())) }

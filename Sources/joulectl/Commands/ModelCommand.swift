@@ -8,7 +8,8 @@ struct ModelCommand: ParsableCommand {
         commandName: "model", abstract: "Make, check and measure models and their bundles.",
         subcommands: [
             ModelQuantizeCommand.self, ModelValidateCommand.self, ModelInspectCommand.self, ModelProfileCommand.self,
-            ModelImportCommand.self, Verify.self,
+            ModelImportCommand.self, ModelBuildCommand.self, ModelPublishCommand.self, ModelListCommand.self, ModelShowCommand.self,
+            ModelRemoveCommand.self, Verify.self,
         ])
 
     struct Verify: ParsableCommand {

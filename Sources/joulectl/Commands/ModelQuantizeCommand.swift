@@ -46,12 +46,15 @@ struct ModelQuantizeCommand: ParsableCommand {
     var weightThreshold: Int?
     @Flag(help: "Calibrate with fewer than 100 windows.")
     var allowFew = false
+    @Option(help: "mixed: windows per wake-up whose cost is to be least.")
+    var coalesce = 8
     @OptionGroup var limits: LimitOptions
     @OptionGroup var runtime: RuntimeOptions
     @Option(name: .shortAndLong, help: "The quantized model.", completion: .file(extensions: ["onnx"]))
     var output: String
 
     func validate() throws {
+        guard (1...1024).contains(coalesce) else { throw ValidationError("--coalesce must be 1 to 1024") }
         guard scheme != nil || recipe != nil else { throw ValidationError("--scheme or --recipe is needed") }
     }
 
@@ -86,7 +89,8 @@ struct ModelQuantizeCommand: ParsableCommand {
     ) throws(JouledError) -> ModelQuantizer.Outcome {
         var declared = limits.limits
         if declared == ValidationLimits() { declared = ValidationLimits(agreementMin: 0.99, p99ErrorMax: 0.1) }
-        let search = MixedSearch(source: source, dataset: calibrator.dataset, runtime: library, limits: declared)
+        var search = MixedSearch(source: source, dataset: calibrator.dataset, runtime: library, limits: declared)
+        search.coalesce = coalesce
         let result = try search.run(&quantizer, recipe) { Console.error($0) }
         for line in result.lines { Console.out(line) }
         return result.outcome

@@ -1,0 +1,105 @@
+import ConfigDocument
+import Crypto
+import Glibc
+import Units
+
+extension ModelStore {
+    /// The SHA-256 of bytes, as manifests write it.
+    public static func digest(_ bytes: [UInt8]) -> String { hexadecimal(SHA256.hash(data: bytes)) }
+
+    /// Publishes a bundle as the model's next version: whole or not at all.
+    ///
+    /// Everything is written and synced in a hidden directory beside the versions, read back and verified, and then
+    /// renamed. Whatever goes wrong before, the store is as it was.
+    /// - Parameters:
+    ///   - manifest: its version is replaced by the next free one.
+    ///   - files: content by plain file name; those that the manifest's variants name must be among them.
+    /// - Returns: the bundle as published.
+    /// - Throws: `.unwritableFile` naming the path and the system's reason (a full disk is one); the errors of reading a bundle.
+    public func publish(_ manifest: ModelManifest, files: [String: [UInt8]]) throws(JouledError) -> ModelBundle {
+        let parent = root + "/" + manifest.name
+        for path in [root, parent] where mkdir(path, 0o755) != 0 && errno != EEXIST { throw Self.failure(path) }
+        let staging = "\(parent)/.publishing-\(getpid())"
+        Self.remove(staging)
+        guard mkdir(staging, 0o755) == 0 else { throw Self.failure(staging) }
+        do throws(JouledError) {
+            var numbered = manifest
+            numbered.version = try nextVersion(of: manifest.name)
+            for (name, bytes) in files.sorted(by: { $0.key < $1.key }) {
+                guard Names.isPlainFile(name) else { throw JouledError(.unwritableFile, "'\(name)' is not a plain file name") }
+                try Self.write(bytes, to: staging + "/" + name)
+            }
+            try Self.write(Array(numbered.text.utf8), to: staging + "/" + ModelBundle.manifestName)
+            let staged = try ModelBundle(directory: staging)
+            for variant in staged.manifest.variants { try staged.verify(variant) }
+            // Another publisher may take the number meanwhile: rename onto a directory that is not empty fails, and the next is tried.
+            while rename(staging, "\(parent)/\(numbered.version)") != 0 {
+                guard errno == ENOTEMPTY || errno == EEXIST else { throw Self.failure("\(parent)/\(numbered.version)") }
+                numbered.version += 1
+                try Self.write(Array(numbered.text.utf8), to: staging + "/" + ModelBundle.manifestName)
+            }
+            let directory = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+            if directory >= 0 {
+                fsync(directory)
+                close(directory)
+            }
+            return try load(manifest.name, version: numbered.version)
+        } catch {
+            Self.remove(staging)
+            throw error
+        }
+    }
+
+    /// Removes one version of a model. It is renamed out of sight first, so that nobody meets half a bundle.
+    /// - Throws: `.unknownModel` if there is no such version; `.unwritableFile` where it cannot be removed.
+    public func remove(_ name: String, version: Int) throws(JouledError) {
+        let directory = "\(root)/\(name)/\(version)"
+        guard Names.isName(name), access(directory, F_OK) == 0 else {
+            throw JouledError(.unknownModel, "model '\(name)' has no version \(version) in \(root)")
+        }
+        let hidden = "\(root)/\(name)/.removing-\(getpid())-\(version)"
+        guard rename(directory, hidden) == 0 else { throw Self.failure(directory) }
+        Self.remove(hidden)
+    }
+
+    private func nextVersion(of name: String) throws(JouledError) -> Int {
+        guard let stream = opendir(root + "/" + name) else { throw Self.failure(root + "/" + name) }
+        defer { closedir(stream) }
+        var highest = 0
+        while let entry = readdir(stream) {
+            let text = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self) }
+            highest = max(highest, Names.version(text) ?? 0)
+        }
+        return highest + 1
+    }
+
+    private static func failure(_ path: String) -> JouledError {
+        JouledError(.unwritableFile, "\(path): cannot be written: \(String(cString: strerror(errno)))")
+    }
+
+    private static func write(_ bytes: [UInt8], to path: String) throws(JouledError) {
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o644)
+        guard descriptor >= 0 else { throw failure(path) }
+        defer { close(descriptor) }
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else { throw failure(path) }
+            rest = rest.dropFirst(count)
+        }
+        guard fsync(descriptor) == 0 else { throw failure(path) }
+    }
+
+    /// Removes a directory of plain files; what is not there is no error.
+    private static func remove(_ directory: String) {
+        guard let stream = opendir(directory) else { return }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            names.append(withUnsafeBytes(of: &entry.pointee.d_name) { bytes in String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self) })
+        }
+        closedir(stream)
+        for name in names where name != "." && name != ".." { unlink(directory + "/" + name) }
+        rmdir(directory)
+    }
+}
