@@ -33,9 +33,16 @@ public struct DecisionEngine: Sendable {
         /// Share of each unit's time.
         public var unitUtilization: Double
         public var residentBytes: Int
-        /// Time that a stream keeps a variant before a better one is worth changing to.
+        /// Units whose share differs.
+        public var unitUtilizations: [String: Double]
+        /// Time that a stream keeps a variant before a better one is worth changing to, and between plans that
+        /// nothing but the passing of time asks for.
         public var minimumDwell: Seconds
-        public init(unitUtilization: Double = 0.9, residentBytes: Int = 512 << 20, minimumDwell: Seconds = Seconds(10)) {
+        public init(
+            unitUtilization: Double = 0.9, residentBytes: Int = 512 << 20, minimumDwell: Seconds = Seconds(10),
+            unitUtilizations: [String: Double] = [:]
+        ) {
+            self.unitUtilizations = unitUtilizations
             self.unitUtilization = unitUtilization
             self.residentBytes = residentBytes
             self.minimumDwell = minimumDwell
@@ -84,7 +91,14 @@ public struct DecisionEngine: Sendable {
 
     public private(set) var policyName: String
     public private(set) var policy: PowerPolicy
-    public private(set) var energy = EnergyModel()
+    public internal(set) var energy = EnergyModel()
+    public internal(set) var latency = LatencyModel()
+    var attribution = BatteryAttribution()
+    var forecaster = RestForecaster()
+    var charge = ChargeEstimator()
+    var lastDraw: Watts?
+    private var plannedAt: MonotonicTime?
+    private var hopelessPrice: Double?
     public private(set) var rest = RestEstimator(window: Seconds(120), settling: Seconds(3))
     /// By stream id.
     public private(set) var placements: [UInt64: Placement] = [:]
@@ -94,7 +108,7 @@ public struct DecisionEngine: Sendable {
     static let switchCost = 0.002
     /// Quality that a change of pace alone must gain.
     static let retimeCost = 0.0005
-    private var memory = PolicyMemory()
+    var memory = PolicyMemory()
     private var reading: Reading?
     private var own = Watts.zero
     private var quarantined: Set<String> = []
@@ -148,18 +162,47 @@ public struct DecisionEngine: Sendable {
 
     // MARK: Deciding
 
+    /// Share by which what runs may exceed the budget before a cheaper plan is asked for: budgets move with every
+    /// reading, and a plan that followed them all would do nothing but switch.
+    static let tolerance = 0.07
+
     /// Makes a plan for all streams from what is known now.
     public mutating func decide(because trigger: Trigger, at now: MonotonicTime, wall: WallTime, utcOffset: Seconds) -> Decision {
         let ids = placements.keys.sorted()
+        let running = runningPower().watts
+        // Before the options are built: most ticks find that nothing has to change.
+        if trigger == .tick, let latest, let plannedAt, now.since(plannedAt) < limits.minimumDwell, forecaster.hasData {
+            var state = latest.state
+            refresh(&state, at: now, wall: wall, utcOffset: utcOffset)
+            let budget = policy.budget(for: state, memory: &memory)
+            let fits = budget.watts.map { running <= $0 * (1 + Self.tolerance) } ?? true
+            if fits, budget.goal == latest.budget.goal, (budget.hopeless == nil) == (latest.budget.hopeless == nil) {
+                let decision = Decision(trigger: trigger, budget: budget, plan: latest.plan, changes: [], state: state)
+                self.latest = decision
+                return decision
+            }
+        }
+        plannedAt = now
         var options: [UInt64: [RunOption]] = [:]
         for id in ids {
             guard let request = placements[id]?.request else { continue }
-            options[id] = RunOption.all(for: request, by: energy).filter { !quarantined.contains("\(request.model)/\($0.plan.variant)") }
+            options[id] = RunOption.all(for: request, by: energy, latency: latency)
+                .filter { !quarantined.contains("\(request.model)/\($0.plan.variant)") }
         }
         let state = powerState(options: options, at: now, wall: wall, utcOffset: utcOffset)
         let budget = policy.budget(for: state, memory: &memory)
         let demands = ids.compactMap { id in demand(id, options[id] ?? [], at: now) }
-        let plan = Planner.plan(demands, limits: planLimits(budget))
+        var planLimits = planLimits(budget)
+        if let watts = planLimits.budget, trigger == .tick, running > watts, running <= watts * (1 + Self.tolerance) {
+            planLimits.budget = running * (1 + 1e-9)
+        }
+        if trigger != .tick { planLimits.minimumDwell = min(planLimits.minimumDwell, Seconds(30)) }
+        if let hopeless = budget.hopeless {
+            planLimits.energyPrice = price(demands, planLimits, hopeless, anew: trigger != .tick)
+        } else {
+            hopelessPrice = nil
+        }
+        let plan = Planner.plan(demands, limits: planLimits)
         var changes: [Change] = []
         for assignment in plan.assignments {
             guard var placement = placements[assignment.stream] else { continue }
@@ -211,7 +254,7 @@ public struct DecisionEngine: Sendable {
         var units: [String: Double] = [:]
         for placement in placements.values {
             for variant in placement.request.variants {
-                for profile in variant.profiles { units[profile.unit] = limits.unitUtilization }
+                for profile in variant.profiles { units[profile.unit] = limits.unitUtilizations[profile.unit] ?? limits.unitUtilization }
             }
         }
         return PlanLimits(
@@ -226,9 +269,66 @@ public struct DecisionEngine: Sendable {
             let cheapest = (options[id] ?? []).filter { $0.plan.variantQuality >= placement.rules.floor }.map(\.plan.power).min()
             least += cheapest ?? .zero
         }
-        return PowerState(
+        var state = PowerState(
             battery: reading?.battery, acOnline: reading?.acOnline ?? false, draw: reading?.draw, own: own,
             rest: restPower, restDeviation: restDeviation, least: least, temperature: reading?.temperature,
             wall: wall, utcOffset: utcOffset, monotonic: now)
+        refresh(&state, at: now, wall: wall, utcOffset: utcOffset)
+        return state
+    }
+
+    /// Brings what moves with time and readings up to date.
+    private func refresh(_ state: inout PowerState, at now: MonotonicTime, wall: WallTime, utcOffset: Seconds) {
+        state.monotonic = now
+        state.wall = wall
+        state.utcOffset = utcOffset
+        state.acOnline = reading?.acOnline ?? false
+        state.draw = reading?.draw
+        state.temperature = reading?.temperature
+        state.own = own
+        state.battery = reading?.battery
+        guard forecaster.hasData, var battery = reading?.battery, let energy = charge.energy,
+            let left = policy.secondsLeft(at: now, wall: wall, utcOffset: utcOffset, memory: memory), let reading
+        else { return }
+        battery.energy = energy
+        battery.error = charge.deviation
+        battery.age = max(battery.age, max(.zero, now.since(reading.takenAt)))
+        state.battery = battery
+        state.own = runningPower().watts
+        state.rest = forecaster.baseLoad
+        state.restDeviation = forecaster.baseDeviation
+        let second = Self.secondOfDay(wall, utcOffset)
+        state.outlook = forecaster.outlook(from: second, for: left)
+        state.hopefulOutlook = forecaster.outlook(from: second, for: left, hopeful: true)
+    }
+
+    /// What a joule is worth when the goal is lost: saved, it lets everything run on for longer, and earns what is
+    /// earned per joule on the whole. That is the fixed point price = utility / (rest + inference) of the plan at
+    /// that price (Dinkelbach 1967).
+    ///
+    /// Where there are critical streams, the price rises as the battery empties, so that the others pause in the
+    /// order of what they are worth per watt and the critical ones live longest.
+    private mutating func price(_ demands: [StreamDemand], _ planLimits: PlanLimits, _ hopeless: Budget.Hopeless, anew: Bool) -> Double {
+        var price = hopelessPrice ?? 0
+        if hopelessPrice == nil || anew {
+            var limits = planLimits
+            limits.switchCost = 0
+            limits.retimeCost = 0
+            limits.minimumDwell = .zero
+            for _ in 0..<6 {
+                limits.energyPrice = price
+                let plan = Planner.plan(demands, limits: limits)
+                let power = (hopeless.rest + plan.totalPower).value
+                guard power > 0 else { break }
+                let next = plan.utility / power
+                let settled = abs(next - price) <= 1e-6 * next
+                price = next
+                if settled { break }
+            }
+            hopelessPrice = price
+        }
+        guard demands.contains(where: \.critical), hopeless.left < 0.6 else { return price }
+        let scarcity = 0.6 / max(hopeless.left, 1e-3)
+        return price * scarcity * scarcity * scarcity
     }
 }

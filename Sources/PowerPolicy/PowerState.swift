@@ -43,6 +43,11 @@ public struct PowerState: Hashable, Sendable {
     public var restDeviation: Watts
     /// What the sun and the like are expected to bring on average until the goal.
     public var harvest: Watts
+    /// The rest of the device, harvest and charging slot by slot until the goal; where there is one, `rest` and
+    /// `harvest` count only for what happened since the gauge's last reading.
+    public var outlook: Outlook?
+    /// The same by what may well happen, for telling whether the goal is out of reach.
+    public var hopefulOutlook: Outlook?
     /// The least that the streams which must not pause can run on; zero when there are none.
     public var least: Watts
     public var temperature: Celsius?
@@ -54,8 +59,11 @@ public struct PowerState: Hashable, Sendable {
     public init(
         battery: Battery?, acOnline: Bool = false, draw: Watts? = nil, own: Watts = .zero, rest: Watts = .zero,
         restDeviation: Watts = .zero, harvest: Watts = .zero, least: Watts = .zero, temperature: Celsius? = nil,
-        wall: WallTime, utcOffset: Seconds = .zero, monotonic: MonotonicTime
+        wall: WallTime, utcOffset: Seconds = .zero, monotonic: MonotonicTime, outlook: Outlook? = nil,
+        hopefulOutlook: Outlook? = nil
     ) {
+        self.outlook = outlook
+        self.hopefulOutlook = hopefulOutlook
         self.battery = battery
         self.acOnline = acOnline
         self.draw = draw
@@ -79,6 +87,8 @@ public struct PolicyMemory: Hashable, Sendable {
     public var level: Int?
     /// The most that inference drew while the device was cool.
     public var peak: Watts = .zero
+    /// Stored energy when the goal was found to be out of reach.
+    public var hopelessSince: Joules?
     public init() {}
 }
 
@@ -90,6 +100,14 @@ public struct Budget: Hashable, Sendable {
         case feasible
         /// Not to be met whatever inference does.
         case infeasible
+    }
+    /// Where nothing that inference does meets the goal: streams are then run for what they earn per joule, dearer as
+    /// the battery empties, instead of being paused for a goal that is lost.
+    public struct Hopeless: Hashable, Sendable {
+        /// What the device takes beside inference.
+        public var rest: Watts
+        /// Share of the energy, 1 to 0, that is left of what there was when the goal was found to be out of reach.
+        public var left: Double
     }
     /// A line of the arithmetic.
     public struct Term: Hashable, Sendable {
@@ -110,4 +128,6 @@ public struct Budget: Hashable, Sendable {
     public var goal: Goal
     /// Time until the goal's end; nil without a goal.
     public var secondsLeft: Seconds?
+    /// Set while the goal is out of reach by more than the forecast's doubt.
+    public var hopeless: Hopeless?
 }

@@ -1,0 +1,65 @@
+import Units
+
+// The budget of a lifetime policy where there is an outlook: what a joule is worth later decides what is spent now.
+extension PowerPolicy {
+    /// Standard deviations of the base load that are planned for.
+    static let outlookCaution = 0.7
+    /// Standard deviations that the goal must be out of reach by to be given up.
+    static let hopelessCaution = 2.0
+    /// Held back for streams that may yet come, as a share of the budget. Decisions come again, so it is spent
+    /// later; and what the last fifth of a budget buys is little.
+    static let demandInsurance = 0.08
+    /// Share of full that must be stored at any time, so that a forecast's error does not end it all.
+    static let leastStored = 0.02
+
+    static func lookAhead(
+        _ policy: Lifetime, _ state: PowerState, _ outlook: Outlook, full: Joules, gauge: Joules, left: Seconds,
+        _ memory: inout PolicyMemory
+    ) -> Budget {
+        let since = min(state.battery?.age ?? .zero, Seconds(3600))
+        let error = state.battery?.error ?? .zero
+        // What was drawn since the gauge's last reading is gone.
+        let drawn = (outlook.slots[0].drain + state.own) * since
+        let now = max(.zero, min(full, gauge - drawn))
+        let reserve = full * policy.reserve
+        // Up to the end the gauge may be wrong by this, and nothing later makes up for it.
+        let doubtful = min(error * 1.5 + full * 0.001, max(.zero, (now - reserve) * 0.5))
+        let least = min(full * leastStored, now * 0.5)
+        let steady = outlook.steadyPower(energy: now - doubtful, capacity: full, least: least, reserve: reserve, caution: outlookCaution)
+        let margin = min(0.95, policy.margin + demandInsurance)
+        // Near the end the gauge's error divided by the seconds left would be any power at all.
+        let stretch = min(1, max(left.value, 1) / 60)
+        let watts = max(.zero, steady * (1 - margin) * stretch)
+        let feasible = steady >= state.least && steady.value > 0
+        var terms: [Budget.Term] = [
+            .init("battery now", energyText(now)),
+            .init("reserve", "- \(energyText(reserve)) (\(percent(policy.reserve, places: 1)) of full)"),
+            .init("gauge error", "- \(energyText(doubtful))"),
+            .init("rest of the device less income", "- \(energyText(outlook.total)) (base load \(state.rest) +- \(state.restDeviation))"),
+            .init("time left", clockText(left.value)),
+            .init("steady power", "\(steady)"),
+            .init("margin", "\(percent(margin, places: 1)) (\(percent(policy.margin, places: 1)) + \(percent(demandInsurance, places: 1)) for streams to come)"),
+            .init("budget", "\(watts)"),
+        ]
+        let hopeful = (state.hopefulOutlook ?? outlook).steadyPower(
+            energy: min(full, now + error * 1.5), capacity: full, least: .zero, reserve: reserve, caution: -hopelessCaution)
+        if hopeful < state.least || (hopeful.value <= 0 && state.least == .zero) {
+            let begun = memory.hopelessSince ?? now
+            memory.hopelessSince = begun
+            let share = begun.value > 0 ? min(1, now / begun) : 0
+            terms.append(.init("out of reach", "even at best \(hopeful) for inference, at least \(state.least) needed"))
+            return Budget(
+                watts: nil,
+                reason: "the goal cannot be met by what is known: \(energyText(now)) stored, the rest of the device takes \(energyText(outlook.total)) over \(clockText(left.value)) and \(energyText(reserve)) must be left; streams run for what they earn per joule, critical ones last",
+                terms: terms, goal: .infeasible, secondsLeft: left,
+                hopeless: .init(rest: max(.zero, state.rest), left: share))
+        }
+        memory.hopelessSince = nil
+        let words =
+            feasible
+            ? "\(watts) for inference can be kept up over \(clockText(left.value))"
+            : "the goal is in doubt: \(steady) would be left for inference over \(clockText(left.value)), streams that must run need \(state.least); others are stretched, then paused"
+        return Budget(
+            watts: watts, reason: words, terms: terms, goal: feasible ? .feasible : .infeasible, secondsLeft: left)
+    }
+}
