@@ -98,7 +98,7 @@ public struct DecisionEngine: Sendable {
     var charge = ChargeEstimator()
     var lastDraw: Watts?
     private var plannedAt: MonotonicTime?
-    private var hopelessPrice: Double?
+    private var lastPrice = 0.0
     public private(set) var rest = RestEstimator(window: Seconds(120), settling: Seconds(3))
     /// By stream id.
     public private(set) var placements: [UInt64: Placement] = [:]
@@ -189,18 +189,18 @@ public struct DecisionEngine: Sendable {
             options[id] = RunOption.all(for: request, by: energy, latency: latency)
                 .filter { !quarantined.contains("\(request.model)/\($0.plan.variant)") }
         }
-        let state = powerState(options: options, at: now, wall: wall, utcOffset: utcOffset)
-        let budget = policy.budget(for: state, memory: &memory)
         let demands = ids.compactMap { id in demand(id, options[id] ?? [], at: now) }
+        var state = powerState(options: options, at: now, wall: wall, utcOffset: utcOffset)
+        let worth = state.outlook == nil ? nil : perJoule(demands, rest: state.rest)
+        state.knee = worth?.power
+        let budget = policy.budget(for: state, memory: &memory)
         var planLimits = planLimits(budget)
         if let watts = planLimits.budget, trigger == .tick, running > watts, running <= watts * (1 + Self.tolerance) {
             planLimits.budget = running * (1 + 1e-9)
         }
         if trigger != .tick { planLimits.minimumDwell = min(planLimits.minimumDwell, Seconds(30)) }
         if let hopeless = budget.hopeless {
-            planLimits.energyPrice = price(demands, planLimits, hopeless, anew: trigger != .tick)
-        } else {
-            hopelessPrice = nil
+            planLimits.energyPrice = Self.price(worth?.price ?? 0, hopeless, hasCritical: demands.contains(where: \.critical))
         }
         let plan = Planner.plan(demands, limits: planLimits)
         var changes: [Change] = []
@@ -302,33 +302,49 @@ public struct DecisionEngine: Sendable {
         state.hopefulOutlook = forecaster.outlook(from: second, for: left, hopeful: true)
     }
 
-    /// What a joule is worth when the goal is lost: saved, it lets everything run on for longer, and earns what is
-    /// earned per joule on the whole. That is the fixed point price = utility / (rest + inference) of the plan at
-    /// that price (Dinkelbach 1967).
-    ///
-    /// Where there are critical streams, the price rises as the battery empties, so that the others pause in the
-    /// order of what they are worth per watt and the critical ones live longest.
-    private mutating func price(_ demands: [StreamDemand], _ planLimits: PlanLimits, _ hopeless: Budget.Hopeless, anew: Bool) -> Double {
-        var price = hopelessPrice ?? 0
-        if hopelessPrice == nil || anew {
-            var limits = planLimits
-            limits.switchCost = 0
-            limits.retimeCost = 0
-            limits.minimumDwell = .zero
-            for _ in 0..<6 {
-                limits.energyPrice = price
-                let plan = Planner.plan(demands, limits: limits)
-                let power = (hopeless.rest + plan.totalPower).value
-                guard power > 0 else { break }
-                let next = plan.utility / power
-                let settled = abs(next - price) <= 1e-6 * next
-                price = next
-                if settled { break }
+    /// What a joule is worth if nothing but the battery's end limits its use: saved, it lets everything run on for
+    /// longer, and earns what is earned per joule on the whole. That is the fixed point price = utility / (rest +
+    /// inference) of the plan at that price (Dinkelbach 1967). Also the power of the plan at `kneePrice` of it.
+    private mutating func perJoule(_ demands: [StreamDemand], rest: Watts) -> (price: Double, power: Watts) {
+        var price = lastPrice
+        func choice(at price: Double) -> (utility: Double, power: Double) {
+            var utility = 0.0
+            var power = 0.0
+            for demand in demands {
+                var best = (worth: 0.0, utility: 0.0, power: 0.0)
+                for option in demand.options where option.variantQuality >= demand.floor && option.latencyP99 <= demand.latencyTolerance {
+                    let gain = demand.weight * option.quality
+                    let worth = gain - price * option.power.value
+                    if worth > best.worth || (demand.critical && best.power == 0) { best = (worth, gain, option.power.value) }
+                }
+                utility += best.utility
+                power += best.power
             }
-            hopelessPrice = price
+            return (utility, power)
         }
-        guard demands.contains(where: \.critical), hopeless.left < 0.6 else { return price }
-        let scarcity = 0.6 / max(hopeless.left, 1e-3)
-        return price * scarcity * scarcity * scarcity
+        for _ in 0..<12 {
+            let plan = choice(at: price)
+            let all = max(rest.value, 0) + plan.power
+            guard all > 0 else { break }
+            let next = plan.utility / all
+            let settled = abs(next - price) <= 1e-6 * next
+            price = next
+            if settled { break }
+        }
+        lastPrice = price
+        return (price, Watts(choice(at: price * Self.kneePrice).power))
+    }
+
+    /// Share of what a joule earns on the whole at which quality is still bought while the goal is in no danger.
+    static let kneePrice = 0.5
+
+    /// The price when the goal is lost: low at first, because something unforeseen may come and only then does the
+    /// choice matter; what a joule earns on the whole when half is left. Where there are critical streams it goes on
+    /// rising as the battery empties, so that the others pause in the order of what they are worth per watt and the
+    /// critical ones live longest.
+    private static func price(_ worth: Double, _ hopeless: Budget.Hopeless, hasCritical: Bool) -> Double {
+        let scarcity = 0.5 / max(hopeless.left, 1e-3)
+        let factor = scarcity * scarcity
+        return worth * (hasCritical ? factor * max(1, scarcity) : min(1, factor))
     }
 }

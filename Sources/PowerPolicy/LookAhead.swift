@@ -2,8 +2,12 @@ import Units
 
 // The budget of a lifetime policy where there is an outlook: what a joule is worth later decides what is spent now.
 extension PowerPolicy {
-    /// Standard deviations of the base load that are planned for.
-    static let outlookCaution = 0.7
+    /// Standard deviations of the base load that must be affordable before more than the knee is spent.
+    static let luxuryCaution = 0.7
+    /// Standard deviations that hope is given at the beginning, and taken off at the end, before less than the knee
+    /// is spent.
+    static let earlyHope = 1.0
+    static let lateCaution = 0.5
     /// Standard deviations that the goal must be out of reach by to be given up.
     static let hopelessCaution = 2.0
     /// Held back for streams that may yet come, as a share of the budget. Decisions come again, so it is spent
@@ -25,11 +29,20 @@ extension PowerPolicy {
         // Up to the end the gauge may be wrong by this, and nothing later makes up for it.
         let doubtful = min(error * 1.5 + full * 0.001, max(.zero, (now - reserve) * 0.5))
         let least = min(full * leastStored, now * 0.5)
-        let steady = outlook.steadyPower(energy: now - doubtful, capacity: full, least: least, reserve: reserve, caution: outlookCaution)
+        let whole = left + state.monotonic.since(memory.started ?? state.monotonic)
+        let share = min(1, max(0, left / max(whole, Seconds(1))))
         let margin = min(0.95, policy.margin + demandInsurance)
+        let sure = outlook.steadyPower(
+            energy: now - doubtful, capacity: full, least: least, reserve: reserve, caution: luxuryCaution) * (1 - margin)
+        let hope = lateCaution - (lateCaution + earlyHope) * share
+        let perhaps = (state.hopefulOutlook ?? outlook).steadyPower(
+            energy: now - doubtful * (1 - share), capacity: full, least: .zero, reserve: reserve, caution: hope)
+        // What quality costs little is kept for as long as it may be affordable, what it costs much is had once it
+        // surely is: the price of a joule is its expected worth over what may come, and that is flat around the knee.
+        let steady = state.knee.map { min(max($0, sure), max(perhaps, sure)) } ?? sure
         // Near the end the gauge's error divided by the seconds left would be any power at all.
         let stretch = min(1, max(left.value, 1) / 60)
-        let watts = max(.zero, steady * (1 - margin) * stretch)
+        let watts = max(.zero, steady * stretch)
         let feasible = steady >= state.least && steady.value > 0
         var terms: [Budget.Term] = [
             .init("battery now", energyText(now)),
@@ -37,7 +50,7 @@ extension PowerPolicy {
             .init("gauge error", "- \(energyText(doubtful))"),
             .init("rest of the device less income", "- \(energyText(outlook.total)) (base load \(state.rest) +- \(state.restDeviation))"),
             .init("time left", clockText(left.value)),
-            .init("steady power", "\(steady)"),
+            .init("steady power", "\(max(sure, perhaps)) at most, \(sure) for sure, \(state.knee.map { "\($0)" } ?? "-") for the best per joule"),
             .init("margin", "\(percent(margin, places: 1)) (\(percent(policy.margin, places: 1)) + \(percent(demandInsurance, places: 1)) for streams to come)"),
             .init("budget", "\(watts)"),
         ]
