@@ -193,6 +193,7 @@ public struct DecisionEngine: Sendable {
         var state = powerState(options: options, at: now, wall: wall, utcOffset: utcOffset)
         let worth = state.outlook == nil ? nil : perJoule(demands, rest: state.rest)
         state.knee = worth?.power
+        state.leastRunning = worth?.least
         let budget = policy.budget(for: state, memory: &memory)
         var planLimits = planLimits(budget)
         if let watts = planLimits.budget, trigger == .tick, running > watts, running <= watts * (1 + Self.tolerance) {
@@ -305,7 +306,7 @@ public struct DecisionEngine: Sendable {
     /// What a joule is worth if nothing but the battery's end limits its use: saved, it lets everything run on for
     /// longer, and earns what is earned per joule on the whole. That is the fixed point price = utility / (rest +
     /// inference) of the plan at that price (Dinkelbach 1967). Also the power of the plan at `kneePrice` of it.
-    private mutating func perJoule(_ demands: [StreamDemand], rest: Watts) -> (price: Double, power: Watts) {
+    private mutating func perJoule(_ demands: [StreamDemand], rest: Watts) -> (price: Double, power: Watts, least: Watts) {
         var price = lastPrice
         func choice(at price: Double) -> (utility: Double, power: Double) {
             var utility = 0.0
@@ -332,7 +333,10 @@ public struct DecisionEngine: Sendable {
             if settled { break }
         }
         lastPrice = price
-        return (price, Watts(choice(at: price * Self.kneePrice).power))
+        let least = demands.reduce(0) { sum, demand in
+            sum + (demand.options.filter { $0.variantQuality >= demand.floor && $0.latencyP99 <= demand.latencyTolerance }.map(\.power.value).min() ?? 0)
+        }
+        return (price, Watts(choice(at: price * Self.kneePrice).power), Watts(least * 1.0001))
     }
 
     /// Share of what a joule earns on the whole at which quality is still bought while the goal is in no danger.

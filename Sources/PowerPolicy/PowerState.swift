@@ -50,6 +50,8 @@ public struct PowerState: Hashable, Sendable {
     public var hopefulOutlook: Outlook?
     /// What the plan takes that earns most per joule, the rest of the device's joules included; nil: unknown.
     public var knee: Watts?
+    /// The least on which all streams that can run do; nil: unknown.
+    public var leastRunning: Watts?
     /// The least that the streams which must not pause can run on; zero when there are none.
     public var least: Watts
     public var temperature: Celsius?

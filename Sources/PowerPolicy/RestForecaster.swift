@@ -21,6 +21,9 @@ public struct RestForecaster: Sendable {
     /// Base loads drift: a long mean of the past says this much of the future, at best.
     static let driftShare = 0.03
 
+    /// What a busy hour gives way to, when hoping: the load that was not exceeded in so many of the quarters of hours.
+    static let calmShare = 0.4
+    static let memory = 192
     private var recent: Average
     private var long: Average
     private var harvestNow = 0.0
@@ -30,6 +33,8 @@ public struct RestForecaster: Sendable {
     private var base = [Double?](repeating: nil, count: binCount)
     private var charging = [Double?](repeating: nil, count: binCount)
     private var bin = Bin()
+    /// Base loads of the quarters of hours so far, ascending, at most `memory` of them.
+    private var loads: [Double] = []
     private var elapsed = 0.0
     private var charger = Average(window: 1800)
     private var acSeconds = 0.0
@@ -144,6 +149,9 @@ public struct RestForecaster: Sendable {
             if bin.seconds > 60 {
                 harvest[bin.index] = bin.harvest / bin.seconds
                 let load = (bin.net + bin.harvest) / bin.seconds
+                loads.insert(load, at: loads.firstIndex { $0 >= load } ?? loads.count)
+                // Dropping from both ends in turn keeps the middle, which is what is asked for.
+                if loads.count > Self.memory { loads.remove(at: elapsed.truncatingRemainder(dividingBy: 2) < 1 ? 0 : loads.count - 1) }
                 base[bin.index] = base[bin.index].map { 0.5 * ($0 + load) } ?? load
             }
             charging[bin.index] = bin.acSeconds / all
@@ -167,19 +175,21 @@ public struct RestForecaster: Sendable {
             let span = min(edge, length.value - ahead)
             let middle = secondOfDay + ahead + span / 2
             let income = income(at: middle, ahead: ahead + span / 2, now: secondOfDay, hopeful: hopeful)
-            slots.append(.init(length: Seconds(span), drain: Watts(load(at: middle, ahead: ahead + span / 2) - income), deviation: deviation))
+            slots.append(.init(length: Seconds(span), drain: Watts(load(at: middle, ahead: ahead + span / 2, hopeful: hopeful) - income), deviation: deviation))
             ahead += max(span, 1e-3)
         }
         return Outlook(slots: slots)
     }
 
-    private func load(at second: Double, ahead: Double) -> Double {
-        let long = max(0, long.mean)
+    private func load(at second: Double, ahead: Double, hopeful: Bool) -> Double {
+        var long = max(0, long.mean)
+        // A present load that is no higher than the long mean is no reason to hope.
+        if hopeful, !loads.isEmpty { long = min(long, loads[min(loads.count - 1, Int(Self.calmShare * Double(loads.count)))]) }
         guard recent.weight > 0 else { return long }
         let settled: Double
         // Half of what this time of day was like before: days resemble, they do not repeat.
         if elapsed > 86400, let before = base[index(second)] { settled = 0.5 * (long + before) } else { settled = long }
-        return settled + (max(0, recent.mean) - long) * exp(-ahead / Self.reversion)
+        return settled + (max(0, recent.mean) - long) * exp(-ahead / (hopeful ? Self.reversion / 2 : Self.reversion))
     }
 
     private func index(_ second: Double) -> Int {
