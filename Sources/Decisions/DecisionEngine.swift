@@ -99,6 +99,7 @@ public struct DecisionEngine: Sendable {
     var lastDraw: Watts?
     private var plannedAt: MonotonicTime?
     private var lastPrice = 0.0
+    private var openedAt: [UInt64: MonotonicTime] = [:]
     public private(set) var rest = RestEstimator(window: Seconds(120), settling: Seconds(3))
     /// By stream id.
     public private(set) var placements: [UInt64: Placement] = [:]
@@ -122,11 +123,15 @@ public struct DecisionEngine: Sendable {
     // MARK: What changes
 
     public mutating func open(_ request: StreamRequest, at now: MonotonicTime) {
+        openedAt[request.id] = now
         placements[request.id] = Placement(
             request: request, option: nil, reason: "not planned yet", runnerUp: "", since: now, rules: rules(for: request))
     }
 
-    public mutating func close(_ id: UInt64) { placements[id] = nil }
+    public mutating func close(_ id: UInt64) {
+        placements[id] = nil
+        openedAt[id] = nil
+    }
 
     /// Replaces the policy; a new one begins with a new memory.
     public mutating func adopt(_ policy: PowerPolicy, named name: String) {
@@ -191,9 +196,11 @@ public struct DecisionEngine: Sendable {
         }
         let demands = ids.compactMap { id in demand(id, options[id] ?? [], at: now) }
         var state = powerState(options: options, at: now, wall: wall, utcOffset: utcOffset)
-        let worth = state.outlook == nil ? nil : perJoule(demands, rest: state.rest)
-        state.knee = worth?.power
-        state.leastRunning = worth?.least
+        let worth = state.outlook == nil ? nil : Worth(demands, rest: state.rest, near: lastPrice)
+        if let worth, let left = policy.secondsLeft(at: now, wall: wall, utcOffset: utcOffset, memory: memory) {
+            lastPrice = worth.price
+            state.rungs = worth.rungs(lasting: demands.map { expectedLife($0.id, left, at: now) / max(left, Seconds(1)) })
+        }
         let budget = policy.budget(for: state, memory: &memory)
         var planLimits = planLimits(budget)
         if let watts = planLimits.budget, trigger == .tick, running > watts, running <= watts * (1 + Self.tolerance) {
@@ -303,44 +310,12 @@ public struct DecisionEngine: Sendable {
         state.hopefulOutlook = forecaster.outlook(from: second, for: left, hopeful: true)
     }
 
-    /// What a joule is worth if nothing but the battery's end limits its use: saved, it lets everything run on for
-    /// longer, and earns what is earned per joule on the whole. That is the fixed point price = utility / (rest +
-    /// inference) of the plan at that price (Dinkelbach 1967). Also the power of the plan at `kneePrice` of it.
-    private mutating func perJoule(_ demands: [StreamDemand], rest: Watts) -> (price: Double, power: Watts, least: Watts) {
-        var price = lastPrice
-        func choice(at price: Double) -> (utility: Double, power: Double) {
-            var utility = 0.0
-            var power = 0.0
-            for demand in demands {
-                var best = (worth: 0.0, utility: 0.0, power: 0.0)
-                for option in demand.options where option.variantQuality >= demand.floor && option.latencyP99 <= demand.latencyTolerance {
-                    let gain = demand.weight * option.quality
-                    let worth = gain - price * option.power.value
-                    if worth > best.worth || (demand.critical && best.power == 0) { best = (worth, gain, option.power.value) }
-                }
-                utility += best.utility
-                power += best.power
-            }
-            return (utility, power)
-        }
-        for _ in 0..<12 {
-            let plan = choice(at: price)
-            let all = max(rest.value, 0) + plan.power
-            guard all > 0 else { break }
-            let next = plan.utility / all
-            let settled = abs(next - price) <= 1e-6 * next
-            price = next
-            if settled { break }
-        }
-        lastPrice = price
-        let least = demands.reduce(0) { sum, demand in
-            sum + (demand.options.filter { $0.variantQuality >= demand.floor && $0.latencyP99 <= demand.latencyTolerance }.map(\.power.value).min() ?? 0)
-        }
-        return (price, Watts(choice(at: price * Self.kneePrice).power), Watts(least * 1.0001))
+    /// How much longer a stream is expected to run: to the goal's end if it was there from the beginning, else twice as
+    /// long as it has been, because what came late mostly goes early.
+    private func expectedLife(_ id: UInt64, _ left: Seconds, at now: MonotonicTime) -> Seconds {
+        guard let opened = openedAt[id], let started = memory.started, opened.since(started) > Seconds(900) else { return left }
+        return min(left, max(Seconds(3600), now.since(opened) * 2))
     }
-
-    /// Share of what a joule earns on the whole at which quality is still bought while the goal is in no danger.
-    static let kneePrice = 0.5
 
     /// The price when the goal is lost: low at first, because something unforeseen may come and only then does the
     /// choice matter; what a joule earns on the whole when half is left. Where there are critical streams it goes on

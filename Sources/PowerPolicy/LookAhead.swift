@@ -1,22 +1,50 @@
+import Glibc
 import Units
 
 // The budget of a lifetime policy where there is an outlook: what a joule is worth later decides what is spent now.
 extension PowerPolicy {
-    /// Standard deviations of the base load that must be affordable before more than the knee is spent: at the end,
-    /// and so many more at the beginning.
-    static let luxuryCaution = (late: 0.7, early: 1.5)
-    /// Standard deviations that hope is given at the beginning, and taken off at the end, before less than the knee
-    /// is spent.
-    static let hope = (late: -0.5, early: 1.0)
-    /// The same before streams are paused: a stream at its least saves most of what a paused one does.
-    static let lastHope = (late: -0.4, early: 2.0)
     /// Standard deviations that the goal must be out of reach by to be given up.
     static let hopelessCaution = 2.0
-    /// Held back from luxuries for streams that may yet come, as a share of the budget: at the end, and so much more
-    /// at the beginning. Decisions come again, so it is spent later; and what the last of a budget buys is little.
-    static let demandInsurance = (late: 0.05, early: 0.2)
     /// Share of full that must be stored at any time, so that a forecast's error does not end it all.
-    static let leastStored = 0.02
+    static let leastStored = 0.025
+    /// Before this share of the time is left, no stream is paused for a goal in doubt: what pausing saves beyond the
+    /// least options is little beside the forecast's error, and can still be saved later.
+    static let pausingShare = 0.25
+
+    /// How sure it must be that a rung can be kept up.
+    ///
+    /// The price of a joule is its expected worth over what may come. Where quality costs little (worth 1 and more)
+    /// the worth hardly depends on what comes, so it is bought while it may be affordable; what costs much is bought
+    /// once it surely is. Hope is for the beginning, when everything can still be made up for.
+    struct Confidence {
+        var worth: Double
+        /// Standard deviations of the outlook to plan for, when all time is left and when none is.
+        var early: Double
+        var late: Double
+        /// Share held back for streams that may yet come, when all time is left.
+        var insurance: Double
+    }
+    static let confidences = [
+        Confidence(worth: 8, early: -2.0, late: 0.4, insurance: 0),
+        Confidence(worth: 1, early: -1.0, late: 0.5, insurance: 0),
+        Confidence(worth: 0.25, early: -0.2, late: 0.8, insurance: 0.02),
+        Confidence(worth: 0.06, early: 0.6, late: 1.4, insurance: 0.08),
+        Confidence(worth: 0.015, early: 2.2, late: 2.0, insurance: 0.25),
+    ]
+
+    /// The demand on confidence at `worth`, interpolated by its logarithm.
+    static func confidence(at worth: Double, share: Double) -> (caution: Double, insurance: Double) {
+        func mix(_ confidence: Confidence) -> (caution: Double, insurance: Double) {
+            (confidence.late + (confidence.early - confidence.late) * share, confidence.insurance * share)
+        }
+        guard worth < confidences[0].worth else { return mix(confidences[0]) }
+        for (upper, lower) in zip(confidences, confidences.dropFirst()) where worth >= lower.worth {
+            let part = log(worth / lower.worth) / log(upper.worth / lower.worth)
+            let (high, low) = (mix(upper), mix(lower))
+            return (low.caution + (high.caution - low.caution) * part, low.insurance + (high.insurance - low.insurance) * part)
+        }
+        return mix(confidences[confidences.count - 1])
+    }
 
     static func lookAhead(
         _ policy: Lifetime, _ state: PowerState, _ outlook: Outlook, full: Joules, gauge: Joules, left: Seconds,
@@ -33,55 +61,68 @@ extension PowerPolicy {
         let least = min(full * leastStored, now * 0.5)
         let whole = left + state.monotonic.since(memory.started ?? state.monotonic)
         let share = min(1, max(0, left / max(whole, Seconds(1))))
-        let insurance = demandInsurance.late + demandInsurance.early * share
-        let margin = min(0.95, policy.margin + insurance)
-        let sure = outlook.steadyPower(
-            energy: now - doubtful, capacity: full, least: least, reserve: reserve,
-            caution: luxuryCaution.late + luxuryCaution.early * share) * (1 - margin)
-        func affordable(_ hope: (late: Double, early: Double)) -> Watts {
-            (state.hopefulOutlook ?? outlook).steadyPower(
-                energy: now - doubtful * (1 - share), capacity: full, least: .zero, reserve: reserve,
-                caution: -hope.late - (hope.early - hope.late) * share)
+        let hopeful = state.hopefulOutlook ?? outlook
+        func affordable(_ worth: Double) -> Watts {
+            let (caution, insurance) = confidence(at: worth, share: share)
+            let steady = (worth >= 0.5 ? hopeful : outlook).steadyPower(
+                energy: now - doubtful * (worth >= 0.5 ? 1 - share : 1), capacity: full, least: least, reserve: reserve, caution: caution)
+            return steady * (1 - insurance - (worth < 0.5 ? policy.margin : 0))
         }
-        // What quality costs little is kept for as long as it may be affordable, what it costs much is had once it
-        // surely is: the price of a joule is its expected worth over what may come, and that is flat around the knee.
-        let perhaps = affordable(hope)
-        var steady = sure
-        if let knee = state.knee { steady = max(steady, min(knee, perhaps)) }
-        if let running = state.leastRunning { steady = max(steady, min(running, affordable(lastHope))) }
-        // Near the end the gauge's error divided by the seconds left would be any power at all.
-        let stretch = min(1, max(left.value, 1) / 60)
-        let watts = max(.zero, steady * stretch)
-        let feasible = steady >= state.least && steady.value > 0
+        let steady = power(state.rungs, affordable)
+        let running = state.rungs.first?.now ?? .zero
+        let base = max(.zero, steady)
+        let isDoubtful = base < running
+        let watts = isDoubtful && share > pausingShare ? running : base
         var terms: [Budget.Term] = [
             .init("battery now", energyText(now)),
             .init("reserve", "- \(energyText(reserve)) (\(percent(policy.reserve, places: 1)) of full)"),
             .init("gauge error", "- \(energyText(doubtful))"),
             .init("rest of the device less income", "- \(energyText(outlook.total)) (base load \(state.rest) +- \(state.restDeviation))"),
             .init("time left", clockText(left.value)),
-            .init("steady power", "\(max(sure, perhaps)) at most, \(sure) for sure, \(state.knee.map { "\($0)" } ?? "-") for the best per joule"),
-            .init("margin", "\(percent(margin, places: 1)) (\(percent(policy.margin, places: 1)) + \(percent(insurance, places: 1)) for streams to come)"),
+            .init("steady power", "\(affordable(0)) for sure, \(affordable(1)) perhaps, \(affordable(.infinity)) at best"),
             .init("budget", "\(watts)"),
         ]
-        let hopeful = (state.hopefulOutlook ?? outlook).steadyPower(
+        let best = hopeful.steadyPower(
             energy: min(full, now + error * 1.5), capacity: full, least: .zero, reserve: reserve, caution: -hopelessCaution)
-        if hopeful < state.least || (hopeful.value <= 0 && state.least == .zero) {
+        if best < state.least || best.value <= 0 {
             let begun = memory.hopelessSince ?? now
             memory.hopelessSince = begun
-            let share = begun.value > 0 ? min(1, now / begun) : 0
-            terms.append(.init("out of reach", "even at best \(hopeful) for inference, at least \(state.least) needed"))
+            terms.append(.init("out of reach", "even at best \(best) for inference, at least \(state.least) needed"))
             return Budget(
                 watts: nil,
                 reason: "the goal cannot be met by what is known: \(energyText(now)) stored, the rest of the device takes \(energyText(outlook.total)) over \(clockText(left.value)) and \(energyText(reserve)) must be left; streams run for what they earn per joule, critical ones last",
                 terms: terms, goal: .infeasible, secondsLeft: left,
-                hopeless: .init(rest: max(.zero, state.rest), left: share))
+                hopeless: .init(rest: max(.zero, state.rest), left: begun.value > 0 ? min(1, now / begun) : 0))
         }
         memory.hopelessSince = nil
+        let feasible = steady >= state.least && !isDoubtful
         let words =
             feasible
             ? "\(watts) for inference can be kept up over \(clockText(left.value))"
-            : "the goal is in doubt: \(steady) would be left for inference over \(clockText(left.value)), streams that must run need \(state.least); others are stretched, then paused"
+            : "the goal is in doubt: \(steady) would be left for inference over \(clockText(left.value)), all streams at their least need \(running), those that must run \(state.least); streams are stretched, later paused, critical ones last"
         return Budget(
             watts: watts, reason: words, terms: terms, goal: feasible ? .feasible : .infeasible, secondsLeft: left)
+    }
+
+    /// The power now of the highest rung whose mean is affordable with the confidence that it asks for, and of the part
+    /// of the next that is.
+    private static func power(_ rungs: [PowerState.Rung], _ affordable: (Double) -> Watts) -> Watts {
+        guard let top = rungs.last else { return affordable(0) }
+        var power = affordable(top.worth)
+        if power >= top.mean { return max(power, top.now) }
+        power = Watts(-.infinity)
+        var below = PowerState.Rung(worth: .infinity, now: .zero, mean: .zero)
+        for rung in rungs {
+            let limit = affordable(rung.worth)
+            if limit >= rung.mean {
+                power = max(power, rung.now)
+            } else if limit > below.mean {
+                power = max(power, below.now + (rung.now - below.now) * ((limit - below.mean) / (rung.mean - below.mean)))
+            } else if below.mean == .zero {
+                power = max(power, limit)
+            }
+            below = rung
+        }
+        return power
     }
 }

@@ -30,6 +30,22 @@ public struct PowerState: Hashable, Sendable {
         }
     }
 
+    /// What all streams together take when a joule must earn so much.
+    public struct Rung: Hashable, Sendable {
+        /// What a joule must earn, relative to what it earns on the whole (the rest of the device's joules included) in
+        /// the plan that makes most of the battery; infinite for the least on which all streams run.
+        public var worth: Double
+        /// Power now.
+        public var now: Watts
+        /// Mean power until the goal's end, as far as streams are expected to last.
+        public var mean: Watts
+        public init(worth: Double, now: Watts, mean: Watts) {
+            self.worth = worth
+            self.now = now
+            self.mean = mean
+        }
+    }
+
     /// Nil on a device without a battery.
     public var battery: Battery?
     public var acOnline: Bool
@@ -48,10 +64,8 @@ public struct PowerState: Hashable, Sendable {
     public var outlook: Outlook?
     /// The same by what may well happen, for telling whether the goal is out of reach.
     public var hopefulOutlook: Outlook?
-    /// What the plan takes that earns most per joule, the rest of the device's joules included; nil: unknown.
-    public var knee: Watts?
-    /// The least on which all streams that can run do; nil: unknown.
-    public var leastRunning: Watts?
+    /// What inference would take at falling prices of energy, ascending in power; empty: unknown.
+    public var rungs: [Rung] = []
     /// The least that the streams which must not pause can run on; zero when there are none.
     public var least: Watts
     public var temperature: Celsius?
