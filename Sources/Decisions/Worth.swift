@@ -14,7 +14,7 @@ struct Worth {
     private let critical: [Bool]
 
     /// Shares of `price` at which the streams' power is looked at.
-    static let steps = [8, 4, 2, 1, 0.5, 0.25, 0.12, 0.06, 0.03, 0.015, 0.007, 0]
+    static let steps = [16, 8, 4, 2, 1, 0.5, 0.25, 0.12, 0.06, 0.03, 0.015, 0.007, 0]
 
     /// - Parameter near: where to begin to look for the price.
     init(_ demands: [StreamDemand], rest: Watts, near: Double) {
@@ -65,11 +65,9 @@ struct Worth {
             // A budget must not fail to fit the plan that it was made from by rounding.
             rungs.append(.init(worth: worth, now: Watts(now * (1 + 1e-6)), mean: Watts(mean)))
         }
-        add(.infinity) { candidates[$0].map(\.power).min() ?? 0 }
         for step in Self.steps {
             add(step) { stream in Self.choice(candidates[stream], price * step, critical[stream]).power }
         }
-        let least = rungs[0]
-        return [least] + rungs.dropFirst().filter { $0.now > least.now }
+        return rungs
     }
 }

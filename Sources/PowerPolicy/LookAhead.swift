@@ -10,6 +10,8 @@ extension PowerPolicy {
     /// Before this share of the time is left, no stream is paused for a goal in doubt: what pausing saves beyond the
     /// least options is little beside the forecast's error, and can still be saved later.
     static let pausingShare = 0.25
+    /// Streams that earn less than this many times what a joule earns on the whole may be paused for it, though.
+    static let pausingWorth = 4.0
 
     /// How sure it must be that a rung can be kept up.
     ///
@@ -69,7 +71,7 @@ extension PowerPolicy {
             return steady * (1 - insurance - (worth < 0.5 ? policy.margin : 0))
         }
         let steady = power(state.rungs, affordable)
-        let running = state.rungs.first?.now ?? .zero
+        let running = state.rungs.first { $0.worth <= pausingWorth }?.now ?? .zero
         let base = max(.zero, steady)
         let isDoubtful = base < running
         let watts = isDoubtful && share > pausingShare ? running : base

@@ -33,7 +33,7 @@ public struct PowerState: Hashable, Sendable {
     /// What all streams together take when a joule must earn so much.
     public struct Rung: Hashable, Sendable {
         /// What a joule must earn, relative to what it earns on the whole (the rest of the device's joules included) in
-        /// the plan that makes most of the battery; infinite for the least on which all streams run.
+        /// the plan that makes most of the battery.
         public var worth: Double
         /// Power now.
         public var now: Watts
