@@ -86,7 +86,8 @@ extension PowerPolicy {
         ]
         let best = hopeful.steadyPower(
             energy: min(full, now + error * 1.5), capacity: full, least: .zero, reserve: reserve, caution: -hopelessCaution)
-        if best < state.least || best.value <= 0 {
+        // A goal that slips away only at the end is still worth coming near to: streams pause for it.
+        if best < state.least || best.value <= 0, share > pausingShare || memory.hopelessSince != nil {
             let begun = memory.hopelessSince ?? now
             memory.hopelessSince = begun
             terms.append(.init("out of reach", "even at best \(best) for inference, at least \(state.least) needed"))
