@@ -55,12 +55,14 @@ struct Worth {
     func rungs(lasting: [Double]) -> [PowerState.Rung] {
         var rungs: [PowerState.Rung] = []
         func add(_ worth: Double, _ power: (Int) -> Double) {
+            // What is not needed is bought only if it can be kept up for good.
+            let isNeeded = worth >= 0.5
             var now = 0.0
             var mean = 0.0
             for stream in candidates.indices {
                 let watts = power(stream)
                 now += watts
-                mean += watts * lasting[stream]
+                mean += watts * (isNeeded ? lasting[stream] : 1)
             }
             // A budget must not fail to fit the plan that it was made from by rounding.
             rungs.append(.init(worth: worth, now: Watts(now * (1 + 1e-6)), mean: Watts(mean)))

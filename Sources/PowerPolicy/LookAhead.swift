@@ -70,7 +70,7 @@ extension PowerPolicy {
                 energy: now - doubtful * (worth >= 0.5 ? 1 - share : 1), capacity: full, least: least, reserve: reserve, caution: caution)
             return steady * (1 - insurance - (worth < 0.5 ? policy.margin : 0))
         }
-        let steady = power(state.rungs, affordable)
+        let (steady, worth) = power(state.rungs, affordable)
         let running = state.rungs.first { $0.worth <= pausingWorth }?.now ?? .zero
         let base = max(.zero, steady)
         let isDoubtful = base < running
@@ -104,28 +104,32 @@ extension PowerPolicy {
             ? "\(watts) for inference can be kept up over \(clockText(left.value))"
             : "the goal is in doubt: \(steady) would be left for inference over \(clockText(left.value)), all streams at their least need \(running), those that must run \(state.least); streams are stretched, later paused, critical ones last"
         return Budget(
-            watts: watts, reason: words, terms: terms, goal: feasible ? .feasible : .infeasible, secondsLeft: left)
+            watts: watts, reason: words, terms: terms, goal: feasible ? .feasible : .infeasible, secondsLeft: left,
+            worth: worth)
     }
 
     /// The power now of the highest rung whose mean is affordable with the confidence that it asks for, and of the part
     /// of the next that is.
-    private static func power(_ rungs: [PowerState.Rung], _ affordable: (Double) -> Watts) -> Watts {
-        guard let top = rungs.last else { return affordable(0) }
-        var power = affordable(top.worth)
-        if power >= top.mean { return max(power, top.now) }
-        power = Watts(-.infinity)
+    /// - Returns: also what a joule must then earn.
+    private static func power(_ rungs: [PowerState.Rung], _ affordable: (Double) -> Watts) -> (Watts, worth: Double) {
+        guard let top = rungs.last else { return (affordable(0), 0) }
+        let most = affordable(top.worth)
+        if most >= top.mean { return (max(most, top.now), 0) }
+        var best = (power: Watts(-.infinity), worth: Double.infinity)
         var below = PowerState.Rung(worth: .infinity, now: .zero, mean: .zero)
         for rung in rungs {
             let limit = affordable(rung.worth)
+            var power = Watts(-.infinity)
             if limit >= rung.mean {
-                power = max(power, rung.now)
+                power = rung.now
             } else if limit > below.mean {
-                power = max(power, below.now + (rung.now - below.now) * ((limit - below.mean) / (rung.mean - below.mean)))
+                power = below.now + (rung.now - below.now) * ((limit - below.mean) / (rung.mean - below.mean))
             } else if below.mean == .zero {
-                power = max(power, limit)
+                power = limit
             }
+            if power > best.power { best = (power, rung.worth) }
             below = rung
         }
-        return power
+        return best
     }
 }

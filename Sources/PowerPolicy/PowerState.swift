@@ -146,6 +146,8 @@ public struct Budget: Hashable, Sendable {
     public var goal: Goal
     /// Time until the goal's end; nil without a goal.
     public var secondsLeft: Seconds?
+    /// What a joule must earn, relative to what it earns on the whole; see `PowerState.Rung`.
+    public var worth = 0.0
     /// Set while the goal is out of reach by more than the forecast's doubt.
     public var hopeless: Hopeless?
 }
