@@ -210,7 +210,7 @@ public struct DecisionEngine: Sendable {
         if let hopeless = budget.hopeless {
             planLimits.energyPrice = Self.price(worth?.price ?? 0, hopeless, hasCritical: demands.contains(where: \.critical))
         } else if let worth, budget.worth.isFinite, budget.goal == .feasible {
-            planLimits.energyPrice = worth.price * budget.worth * 0.999
+            planLimits.energyPrice = worth.price * budget.worth * 0.45
         }
         let plan = Planner.plan(demands, limits: planLimits)
         var changes: [Change] = []

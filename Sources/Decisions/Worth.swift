@@ -56,7 +56,7 @@ struct Worth {
         var rungs: [PowerState.Rung] = []
         func add(_ worth: Double, _ power: (Int) -> Double) {
             // What is not needed is bought only if it can be kept up for good.
-            let isNeeded = worth >= 0.5
+            let isNeeded = worth >= 0.1
             var now = 0.0
             var mean = 0.0
             for stream in candidates.indices {
