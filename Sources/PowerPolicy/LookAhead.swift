@@ -9,7 +9,7 @@ extension PowerPolicy {
     static let leastStored = 0.025
     /// Before this share of the time is left, no stream is paused for a goal in doubt: what pausing saves beyond the
     /// least options is little beside the forecast's error, and can still be saved later.
-    static let pausingShare = 0.25
+    static let pausingShare = 0.4
     /// Streams that earn less than this many times what a joule earns on the whole may be paused for it, though.
     static let pausingWorth = 4.0
 
@@ -27,10 +27,10 @@ extension PowerPolicy {
         var insurance: Double
     }
     static let confidences = [
-        Confidence(worth: 8, early: -2.0, late: 0.4, insurance: 0),
-        Confidence(worth: 1, early: -1.0, late: 0.5, insurance: 0),
-        Confidence(worth: 0.25, early: -0.2, late: 0.8, insurance: 0.02),
-        Confidence(worth: 0.06, early: 0.6, late: 1.4, insurance: 0.08),
+        Confidence(worth: 8, early: -2.0, late: 0.8, insurance: 0),
+        Confidence(worth: 1, early: -1.0, late: 0.9, insurance: 0),
+        Confidence(worth: 0.25, early: -0.2, late: 1.2, insurance: 0.02),
+        Confidence(worth: 0.06, early: 0.6, late: 1.8, insurance: 0.08),
         Confidence(worth: 0.015, early: 2.2, late: 2.0, insurance: 0.25),
     ]
 
@@ -64,17 +64,19 @@ extension PowerPolicy {
         let whole = left + state.monotonic.since(memory.started ?? state.monotonic)
         let share = min(1, max(0, left / max(whole, Seconds(1))))
         let hopeful = state.hopefulOutlook ?? outlook
+        // Hope is for the goal; an empty battery within hours ends everything.
+        let survival = outlook.survivalPower(energy: now - doubtful, least: full * leastStored, caution: 1, within: Seconds(4 * 3600))
         func affordable(_ worth: Double) -> Watts {
             let (caution, insurance) = confidence(at: worth, share: share)
             let steady = (worth >= 0.5 ? hopeful : outlook).steadyPower(
                 energy: now - doubtful * (worth >= 0.5 ? 1 - share : 1), capacity: full, least: least, reserve: reserve, caution: caution)
-            return steady * (1 - insurance - (worth < 0.5 ? policy.margin : 0))
+            return min(survival, steady * (1 - insurance - (worth < 0.5 ? policy.margin : 0)))
         }
         let (steady, worth) = power(state.rungs, affordable)
         let running = state.rungs.first { $0.worth <= pausingWorth }?.now ?? .zero
         let base = max(.zero, steady)
         let isDoubtful = base < running
-        let watts = isDoubtful && share > pausingShare ? running : base
+        let watts = isDoubtful && share > pausingShare ? max(base, min(running, survival)) : base
         var terms: [Budget.Term] = [
             .init("battery now", energyText(now)),
             .init("reserve", "- \(energyText(reserve)) (\(percent(policy.reserve, places: 1)) of full)"),

@@ -51,4 +51,17 @@ public struct Outlook: Hashable, Sendable {
         }
         return Watts(flattest)
     }
+
+    /// The most that inference may draw so that `least` is still stored at every slot's end within `span`.
+    public func survivalPower(energy: Joules, least: Joules, caution: Double, within span: Seconds) -> Watts {
+        var most = Double.infinity
+        var time = 0.0
+        var left = energy.value
+        for slot in slots where time < span.value {
+            time += slot.length.value
+            left -= (slot.drain.value + caution * slot.deviation.value) * slot.length.value
+            if time > 0 { most = min(most, (left - least.value) / time) }
+        }
+        return Watts(most)
+    }
 }
