@@ -77,6 +77,19 @@ extension DecisionEngine {
         forecaster.observe(net: draw - running, acOnline: reading.acOnline, span: usage.span, secondOfDay: second)
     }
 
+    /// What inference draws now by the energy model, with one standard deviation.
+    public var inferencePower: (watts: Watts, deviation: Watts) {
+        let running = runningPower()
+        // Without a meter, factors err together: their covariance is in the attribution.
+        if running.profiled.contains(where: { energy.scale(of: $0.unit).basis == .battery }) { return attribution.power(of: running.profiled) }
+        var variance = 0.0
+        for share in running.profiled {
+            let own = share.watts.value * share.watts.value
+            variance += own * energy.scale(of: share.unit).variance
+        }
+        return (running.watts, Watts(variance.squareRoot()))
+    }
+
     /// What runs now: by the energy model, and by the profiles for each unit.
     func runningPower() -> (watts: Watts, profiled: [(unit: String, watts: Watts)]) {
         var profiled: [(unit: String, watts: Watts)] = []

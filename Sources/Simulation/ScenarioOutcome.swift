@@ -12,6 +12,10 @@ public struct ScenarioOutcome: Sendable {
         /// nil: no limit.
         public var budget: Double?
         public var inference: Double
+        /// What the controller believed that inference drew before it decided, and one standard deviation; truth beside it.
+        public var believed: Double
+        public var believedDeviation: Double
+        public var believedTruth: Double
         public var base: Double
         /// What each stream runs; empty where it does not.
         public var running: [String]
@@ -51,7 +55,9 @@ public struct ScenarioOutcome: Sendable {
         return sorted[min(sorted.count - 1, Int(share * Double(sorted.count)))]
     }
 
-    mutating func note(_ decision: DecisionEngine.Decision, _ twin: DeviceTwin, changed: Bool) {
+    mutating func note(
+        _ decision: DecisionEngine.Decision, _ twin: DeviceTwin, changed: Bool, believed: (watts: Watts, deviation: Watts), truth: Double
+    ) {
         if decision.budget.goal != goal {
             if decision.budget.goal == .infeasible || goal == .infeasible {
                 notices.append(.init(time: twin.time, text: decision.budget.reason))
@@ -67,7 +73,8 @@ public struct ScenarioOutcome: Sendable {
         moments.append(
             Moment(
                 time: twin.time, charge: twin.energy / twin.capacity, budget: decision.budget.watts?.value,
-                inference: twin.inferencePower, base: twin.currentRow.base.value, running: running))
+                inference: twin.inferencePower, believed: believed.watts.value, believedDeviation: believed.deviation.value,
+                believedTruth: truth, base: twin.currentRow.base.value, running: running))
     }
 
     mutating func close(_ twin: DeviceTwin, _ scenario: Scenario) {

@@ -183,6 +183,7 @@ private struct Run {
         var next = [Choice?](repeating: nil, count: scenario.streams.count)
         switch mind {
         case .engine(var engine):
+            let believed = engine.inferencePower
             let clocks = SystemClocks()
             let begun = clocks.monotonic()
             let decision = engine.decide(
@@ -192,7 +193,7 @@ private struct Run {
                 guard let option = engine.placements[UInt64(index + 1)]?.option else { continue }
                 next[index] = scenario.choice(index, option.plan)
             }
-            outcome.note(decision, twin, changed: next != twin.choices)
+            outcome.note(decision, twin, changed: next != twin.choices, believed: believed, truth: twin.inferencePower)
             mind = .engine(engine)
         case .baseline(let baseline, let view):
             next = baseline.choose(view, live: live, at: twin.time)

@@ -14,7 +14,9 @@ struct SimulateCommand: ParsableCommand {
             """)
 
     @Argument(help: "The scenario, a TOML file that names its trace.")
-    var file: String
+    var file: String?
+    @Option(help: "Instead of a file: so many random scenarios, and the distribution over them.")
+    var random: Int?
     @Option(help: "The policy to run; a lifetime policy takes its goal from the scenario.")
     var policy: String?
     @Flag(help: "Print one JSON object.")
@@ -28,6 +30,8 @@ struct SimulateCommand: ParsableCommand {
 
     func run() throws {
         try reporting {
+            if let random { return RandomTrial(count: random).lines.forEach(Console.out) }
+            guard let file else { throw JouledError(.noScenario, "give a scenario file, or --random COUNT") }
             let scenario = try Scenario.load(file)
             let chosen = try policy.map { path throws(JouledError) in try PowerPolicy.load(path) }
             var result = ScenarioReport(
@@ -57,5 +61,6 @@ struct SimulateCommand: ParsableCommand {
 }
 
 extension JouledError.Code {
+    fileprivate static let noScenario = Self("joulectl.no-scenario")
     fileprivate static let invalidBaseline = Self("joulectl.unknown-baseline")
 }
