@@ -107,6 +107,9 @@ public struct DecisionEngine: Sendable {
     public let limits: Limits
     /// Quality that a change of variant must gain: below it estimates' noise would make plans flap.
     static let switchCost = 0.002
+    /// Search effort of a plan: about 3 ms. Only dozens of streams under tight memory need more; their plan then says
+    /// how far from the optimum it may be.
+    static let nodeLimit = 120_000
     /// Quality that a change of pace alone must gain.
     static let retimeCost = 0.0005
     var memory = PolicyMemory()
@@ -146,6 +149,9 @@ public struct DecisionEngine: Sendable {
 
     /// Never plans `variant` of `model` again, because it failed on this device.
     public mutating func quarantine(model: String, variant: String) { quarantined.insert("\(model)/\(variant)") }
+
+    /// Takes over factors learned before a restart.
+    public mutating func restore(_ energy: EnergyModel) { self.energy = energy }
 
     /// Takes a battery reading and what inference drew on average since the one before.
     public mutating func observe(_ reading: Reading, own: Watts) {
@@ -269,7 +275,8 @@ public struct DecisionEngine: Sendable {
         }
         return PlanLimits(
             budget: budget.watts, unitUtilization: units, residentBytes: limits.residentBytes,
-            switchCost: Self.switchCost, retimeCost: Self.retimeCost, minimumDwell: limits.minimumDwell)
+            switchCost: Self.switchCost, retimeCost: Self.retimeCost, minimumDwell: limits.minimumDwell,
+            nodeLimit: Self.nodeLimit)
     }
 
     private func powerState(options: [UInt64: [RunOption]], at now: MonotonicTime, wall: WallTime, utcOffset: Seconds) -> PowerState {

@@ -208,6 +208,18 @@ public struct EnergyModel: Sendable {
 
     // MARK: - State
 
+    var covarianceRows: [[Double]] { covariance }
+
+    /// Takes over what was learned before; time begins anew, so the next observation adds no drift.
+    mutating func restore(_ known: [(name: String, factor: Double, basis: Basis?, observations: Int)], _ covariance: [[Double]]) {
+        units = known.map(\.name)
+        factors = known.map(\.factor)
+        evidence = known.map { ($0.basis, $0.observations) }
+        self.covariance = covariance
+        lastTime = nil
+        rejectedInARow = 0
+    }
+
     private mutating func index(of unit: String) -> Int {
         if let index = units.firstIndex(of: unit) { return index }
         units.append(unit)
