@@ -33,14 +33,19 @@ public struct DecisionEngine: Sendable {
         /// Share of each unit's time.
         public var unitUtilization: Double
         public var residentBytes: Int
-        /// Time that a stream keeps a variant before a better one is worth changing to.
+        /// Units whose share differs.
+        public var unitUtilizations: [String: Double]
+        /// Time that a stream keeps a variant before a better one is worth changing to, and between plans that
+        /// nothing but the passing of time asks for.
         public var minimumDwell: Seconds
-        /// Time over which the draw of the rest of the device is averaged.
+        /// Time over which the draw of the rest of the device is averaged, while nothing is forecast.
         public var restWindow: Seconds
+
         public init(
             unitUtilization: Double = 0.9, residentBytes: Int = 512 << 20, minimumDwell: Seconds = Seconds(10),
-            restWindow: Seconds = Seconds(900)
+            unitUtilizations: [String: Double] = [:], restWindow: Seconds = Seconds(120)
         ) {
+            self.unitUtilizations = unitUtilizations
             self.restWindow = restWindow
             self.unitUtilization = unitUtilization
             self.residentBytes = residentBytes
@@ -90,17 +95,30 @@ public struct DecisionEngine: Sendable {
 
     public private(set) var policyName: String
     public private(set) var policy: PowerPolicy
-    public private(set) var energy = EnergyModel()
+    public internal(set) var energy = EnergyModel()
+    public internal(set) var latency = LatencyModel()
+    var attribution = BatteryAttribution()
+    var forecaster = RestForecaster()
+    var charge = ChargeEstimator()
+    var lastDraw: Watts?
+    private var plannedAt: MonotonicTime?
+    private var lastPrice = 0.0
+    private var openedAt: [UInt64: MonotonicTime] = [:]
     public private(set) var rest: RestEstimator
     /// By stream id.
     public private(set) var placements: [UInt64: Placement] = [:]
     public private(set) var latest: Decision?
     public let limits: Limits
     /// Quality that a change of variant must gain: below it estimates' noise would make plans flap.
-    static let switchCost = 0.004
+    static let switchCost = 0.002
     /// Quality that a change of pace alone must gain.
-    static let retimeCost = 0.002
-    private var memory = PolicyMemory()
+    static let retimeCost = 0.0005
+    /// Both, while energy is unlimited: nothing is gained by staying with less than the best.
+    static let changeCostWithoutLimit = 0.0002
+    /// Search effort of a plan: about 3 ms. Only dozens of streams under tight memory need more; their plan then says
+    /// how far from the optimum it may be.
+    static let nodeLimit = 120_000
+    var memory = PolicyMemory()
     private var reading: Reading?
     private var own = Watts.zero
     private var quarantined: Set<String> = []
@@ -116,11 +134,15 @@ public struct DecisionEngine: Sendable {
     // MARK: What changes
 
     public mutating func open(_ request: StreamRequest, at now: MonotonicTime) {
+        openedAt[request.id] = now
         placements[request.id] = Placement(
             request: request, option: nil, reason: "not planned yet", runnerUp: "", since: now, rules: rules(for: request))
     }
 
-    public mutating func close(_ id: UInt64) { placements[id] = nil }
+    public mutating func close(_ id: UInt64) {
+        placements[id] = nil
+        openedAt[id] = nil
+    }
 
     /// Replaces the policy; a new one begins with a new memory.
     public mutating func adopt(_ policy: PowerPolicy, named name: String) {
@@ -135,6 +157,9 @@ public struct DecisionEngine: Sendable {
 
     /// Never plans `variant` of `model` again, because it failed on this device.
     public mutating func quarantine(model: String, variant: String) { quarantined.insert("\(model)/\(variant)") }
+
+    /// Takes over factors learned before a restart.
+    public mutating func restore(_ energy: EnergyModel) { self.energy = energy }
 
     /// Takes a battery reading and what inference drew on average since the one before.
     public mutating func observe(_ reading: Reading, own: Watts) {
@@ -156,18 +181,52 @@ public struct DecisionEngine: Sendable {
 
     // MARK: Deciding
 
+    /// Share by which what runs may exceed the budget before a cheaper plan is asked for: budgets move with every
+    /// reading, and a plan that followed them all would do nothing but switch.
+    static let tolerance = 0.07
+
     /// Makes a plan for all streams from what is known now.
     public mutating func decide(because trigger: Trigger, at now: MonotonicTime, wall: WallTime, utcOffset: Seconds) -> Decision {
         let ids = placements.keys.sorted()
+        let running = runningPower().watts
+        // Before the options are built: most ticks find that nothing has to change.
+        if trigger == .tick, let latest, let plannedAt, now.since(plannedAt) < limits.minimumDwell, forecaster.hasData {
+            var state = latest.state
+            refresh(&state, at: now, wall: wall, utcOffset: utcOffset)
+            let budget = policy.budget(for: state, memory: &memory)
+            let fits = budget.watts.map { running <= $0 * (1 + Self.tolerance) } ?? true
+            if fits, budget.goal == latest.budget.goal, (budget.hopeless == nil) == (latest.budget.hopeless == nil) {
+                let decision = Decision(trigger: trigger, budget: budget, plan: latest.plan, changes: [], state: state)
+                self.latest = decision
+                return decision
+            }
+        }
+        plannedAt = now
         var options: [UInt64: [RunOption]] = [:]
         for id in ids {
             guard let request = placements[id]?.request else { continue }
-            options[id] = RunOption.all(for: request, by: energy).filter { !quarantined.contains("\(request.model)/\($0.plan.variant)") }
+            options[id] = RunOption.all(for: request, by: energy, latency: latency)
+                .filter { !quarantined.contains("\(request.model)/\($0.plan.variant)") }
         }
-        let state = powerState(options: options, at: now, wall: wall, utcOffset: utcOffset)
-        let budget = policy.budget(for: state, memory: &memory)
         let demands = ids.compactMap { id in demand(id, options[id] ?? [], at: now) }
-        let plan = Planner.plan(demands, limits: planLimits(budget))
+        var state = powerState(options: options, at: now, wall: wall, utcOffset: utcOffset)
+        let worth = state.outlook == nil ? nil : Worth(demands, rest: state.rest, near: lastPrice)
+        if let worth, let left = policy.secondsLeft(at: now, wall: wall, utcOffset: utcOffset, memory: memory) {
+            lastPrice = worth.price
+            state.rungs = worth.rungs(lasting: demands.map { expectedLife($0.id, left, at: now) / max(left, Seconds(1)) })
+        }
+        let budget = policy.budget(for: state, memory: &memory)
+        var planLimits = planLimits(budget)
+        if let watts = planLimits.budget, trigger == .tick, running > watts, running <= watts * (1 + Self.tolerance) {
+            planLimits.budget = running * (1 + 1e-9)
+        }
+        if trigger != .tick { planLimits.minimumDwell = min(planLimits.minimumDwell, Seconds(30)) }
+        if let hopeless = budget.hopeless {
+            planLimits.energyPrice = Self.price(worth?.price ?? 0, hopeless, hasCritical: demands.contains(where: \.critical))
+        } else if let worth, budget.worth.isFinite, budget.goal == .feasible {
+            planLimits.energyPrice = worth.price * budget.worth * 0.45
+        }
+        let plan = Planner.plan(demands, limits: planLimits)
         var changes: [Change] = []
         for assignment in plan.assignments {
             guard var placement = placements[assignment.stream] else { continue }
@@ -219,13 +278,14 @@ public struct DecisionEngine: Sendable {
         var units: [String: Double] = [:]
         for placement in placements.values {
             for variant in placement.request.variants {
-                for profile in variant.profiles { units[profile.unit] = limits.unitUtilization }
+                for profile in variant.profiles { units[profile.unit] = limits.unitUtilizations[profile.unit] ?? limits.unitUtilization }
             }
         }
         return PlanLimits(
             budget: budget.watts, unitUtilization: units, residentBytes: limits.residentBytes,
-            // With energy to spare nothing is gained by staying with less than the best.
-            switchCost: budget.watts == nil ? 0 : Self.switchCost, retimeCost: budget.watts == nil ? 0 : Self.retimeCost, minimumDwell: limits.minimumDwell)
+            switchCost: budget.watts == nil ? Self.changeCostWithoutLimit : Self.switchCost,
+            retimeCost: budget.watts == nil ? Self.changeCostWithoutLimit : Self.retimeCost,
+            minimumDwell: limits.minimumDwell, nodeLimit: Self.nodeLimit)
     }
 
     private func powerState(options: [UInt64: [RunOption]], at now: MonotonicTime, wall: WallTime, utcOffset: Seconds) -> PowerState {
@@ -235,9 +295,53 @@ public struct DecisionEngine: Sendable {
             let cheapest = (options[id] ?? []).filter { $0.plan.variantQuality >= placement.rules.floor }.map(\.plan.power).min()
             least += cheapest ?? .zero
         }
-        return PowerState(
+        var state = PowerState(
             battery: reading?.battery, acOnline: reading?.acOnline ?? false, draw: reading?.draw, own: own,
             rest: restPower, restDeviation: restDeviation, least: least, temperature: reading?.temperature,
             wall: wall, utcOffset: utcOffset, monotonic: now)
+        refresh(&state, at: now, wall: wall, utcOffset: utcOffset)
+        return state
+    }
+
+    /// Brings what moves with time and readings up to date.
+    private func refresh(_ state: inout PowerState, at now: MonotonicTime, wall: WallTime, utcOffset: Seconds) {
+        state.monotonic = now
+        state.wall = wall
+        state.utcOffset = utcOffset
+        state.acOnline = reading?.acOnline ?? false
+        state.draw = reading?.draw
+        state.temperature = reading?.temperature
+        state.own = own
+        state.battery = reading?.battery
+        guard forecaster.hasData, var battery = reading?.battery, let energy = charge.energy,
+            let left = policy.secondsLeft(at: now, wall: wall, utcOffset: utcOffset, memory: memory), let reading
+        else { return }
+        battery.energy = energy
+        battery.error = charge.deviation
+        battery.age = max(battery.age, max(.zero, now.since(reading.takenAt)))
+        state.battery = battery
+        state.own = runningPower().watts
+        state.rest = forecaster.baseLoad
+        state.restDeviation = forecaster.baseDeviation
+        let second = Self.secondOfDay(wall, utcOffset)
+        state.outlook = forecaster.outlook(from: second, for: left)
+        state.hopefulOutlook = forecaster.outlook(from: second, for: left, hopeful: true)
+    }
+
+    /// How much longer a stream is expected to run: to the goal's end if it was there from the beginning, else twice as
+    /// long as it has been, because what came late mostly goes early.
+    private func expectedLife(_ id: UInt64, _ left: Seconds, at now: MonotonicTime) -> Seconds {
+        guard let opened = openedAt[id], let started = memory.started, opened.since(started) > Seconds(900) else { return left }
+        return min(left, max(Seconds(3600), now.since(opened) * 2))
+    }
+
+    /// The price when the goal is lost: low at first, because something unforeseen may come and only then does the
+    /// choice matter; what a joule earns on the whole when half is left. Where there are critical streams it goes on
+    /// rising as the battery empties, so that the others pause in the order of what they are worth per watt and the
+    /// critical ones live longest.
+    private static func price(_ worth: Double, _ hopeless: Budget.Hopeless, hasCritical: Bool) -> Double {
+        let scarcity = 0.5 / max(hopeless.left, 1e-3)
+        let factor = scarcity * scarcity
+        return worth * (hasCritical ? factor * max(1, scarcity) : min(1, factor))
     }
 }

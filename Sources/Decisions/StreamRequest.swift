@@ -22,6 +22,15 @@ public struct StreamRequest: Sendable, Equatable {
     public var variants: [Variant]
     /// Hop multiples at which the model was validated.
     public var cadences: [Cadence]
+    /// What its options' lateness and energy are made of.
+    public var pacing: Pacing
+
+    public enum Pacing: Sendable, Equatable {
+        /// Windows may wait for one another and share a wake-up; waiting counts as lateness.
+        case coalesced
+        /// Each window is run when it is complete, and costs what the profile says of one.
+        case perWindow
+    }
 
     public struct Variant: Sendable, Equatable {
         public var name: String
@@ -49,8 +58,10 @@ public struct StreamRequest: Sendable, Equatable {
 
     public init(
         id: UInt64, name: String, model: String, hopTime: Seconds, latencyTolerance: Seconds, floor: Double? = nil,
-        weight: Double? = nil, critical: Bool? = nil, pinnedVariant: String? = nil, variants: [Variant], cadences: [Cadence]
+        weight: Double? = nil, critical: Bool? = nil, pinnedVariant: String? = nil, variants: [Variant], cadences: [Cadence],
+        pacing: Pacing = .coalesced
     ) {
+        self.pacing = pacing
         self.id = id
         self.name = name
         self.model = model
@@ -77,21 +88,23 @@ public struct RunOption: Sendable, Equatable {
     /// Windows per wake-up that are considered: powers of two, so that streams' wake-ups coincide.
     static let coalescings = [1, 2, 4, 8, 16, 32, 64]
 
-    /// All ways to run `request`, with energies as `model` predicts them.
+    /// All ways to run `request`, with energies as `model` and latencies as `latency` predict them.
     ///
     /// A socket on a grid of period P = k x hop x cadence is read up to P after a window is complete, whatever the
     /// client's phase, so its worst lateness is P plus the time to compute k windows. Where not even k = 1 fits, the
     /// socket is read on arrival and only the computing counts.
-    public static func all(for request: StreamRequest, by model: EnergyModel) -> [RunOption] {
+    public static func all(for request: StreamRequest, by model: EnergyModel, latency: LatencyModel = LatencyModel()) -> [RunOption] {
         var options: [RunOption] = []
         for variant in request.variants where request.pinnedVariant == nil || request.pinnedVariant == variant.name {
             for profile in variant.profiles {
+                let slowDown = latency.cautiousFactor(of: profile.unit)
                 for cadence in request.cadences {
                     let windowTime = request.hopTime * Double(cadence.multiple)
-                    for k in coalescings {
+                    for k in request.pacing == .perWindow ? [1] : coalescings {
                         let period = windowTime * Double(k)
-                        let lateness = period + profile.latency(ofWindow: k).p99
-                        let waits = lateness <= request.latencyTolerance
+                        let computing = profile.latency(ofWindow: k).p99 * slowDown
+                        let lateness = period + computing
+                        let waits = request.pacing == .coalesced && lateness <= request.latencyTolerance
                         guard waits || k == 1 else { break }
                         let energy = model.predict(profile, coalescing: k)
                         options.append(
@@ -100,8 +113,8 @@ public struct RunOption: Sendable, Equatable {
                                     variant: variant.name, unit: profile.unit, cadence: cadence.multiple, coalescing: k,
                                     quality: variant.quality * cadence.quality, variantQuality: variant.quality,
                                     power: energy.joules / windowTime,
-                                    utilization: profile.utilization(coalescing: k, period: windowTime),
-                                    latencyP99: waits ? lateness : profile.latency(ofWindow: 1).p99,
+                                    utilization: profile.utilization(coalescing: k, period: windowTime) * slowDown,
+                                    latencyP99: waits ? lateness : profile.latency(ofWindow: 1).p99 * slowDown,
                                     residentBytes: profile.residentBytes, loadEnergy: profile.loadEnergy),
                                 profile: profile, energy: energy, drainPeriod: waits ? period : nil))
                     }

@@ -192,7 +192,33 @@ public struct EnergyModel: Sendable {
         }
     }
 
+    /// Takes a factor that was told from the battery's power, unless a meter knows better.
+    public mutating func adopt(unit: String, factor: Double, variance: Double) {
+        guard factor.isFinite, variance.isFinite, variance >= 0, scale(of: unit).basis != .metered else { return }
+        let index = index(of: unit)
+        factors[index] = min(max(factor, Self.factorRange.lowerBound), Self.factorRange.upperBound)
+        for other in units.indices {
+            covariance[index][other] = 0
+            covariance[other][index] = 0
+        }
+        covariance[index][index] = variance
+        evidence[index].basis = .battery
+        evidence[index].observations += 1
+    }
+
     // MARK: - State
+
+    var covarianceRows: [[Double]] { covariance }
+
+    /// Takes over what was learned before; time begins anew, so the next observation adds no drift.
+    mutating func restore(_ known: [(name: String, factor: Double, basis: Basis?, observations: Int)], _ covariance: [[Double]]) {
+        units = known.map(\.name)
+        factors = known.map(\.factor)
+        evidence = known.map { ($0.basis, $0.observations) }
+        self.covariance = covariance
+        lastTime = nil
+        rejectedInARow = 0
+    }
 
     private mutating func index(of unit: String) -> Int {
         if let index = units.firstIndex(of: unit) { return index }

@@ -87,7 +87,7 @@ struct Explanation {
         for (stream, demand) in prepared.demands.enumerated() {
             let chosen = outcome.choice[stream]
             if chosen >= 0 { plan.utility += demand.weight * demand.options[chosen].quality }
-            let gross = chosen >= 0 ? demand.weight * demand.options[chosen].quality : 0
+            let gross = chosen >= 0 ? demand.weight * demand.options[chosen].quality - prepared.limits.energyPrice * power(stream, chosen) : 0
             plan.switchPenalty += gross - worth(stream, chosen)
             for option in demand.options.indices where prepared.exclusion[stream][option] == nil {
                 let more = power(stream, option) - power(stream, chosen)

@@ -89,6 +89,9 @@ public struct StreamDemand: Hashable, Sendable {
 public struct PlanLimits: Hashable, Sendable {
     /// Nil: unlimited.
     public var budget: Watts?
+    /// What a watt must earn: utility (weight x quality) per watt that is taken off each option's worth. It stands for
+    /// what the energy is worth later; 0 where the budget alone decides.
+    public var energyPrice: Double
     /// Share of a unit's time that streams may use together; 0.9 for units not named.
     public var unitUtilization: [String: Double]
     /// Memory for loaded variants; nil: unlimited.
@@ -108,8 +111,9 @@ public struct PlanLimits: Hashable, Sendable {
 
     public init(
         budget: Watts?, unitUtilization: [String: Double] = [:], residentBytes: Int? = nil, switchCost: Double = 0,
-        retimeCost: Double = 0, minimumDwell: Seconds = .zero, nodeLimit: Int = 1_000_000
+        retimeCost: Double = 0, minimumDwell: Seconds = .zero, nodeLimit: Int = 1_000_000, energyPrice: Double = 0
     ) {
+        self.energyPrice = energyPrice
         self.budget = budget
         self.unitUtilization = unitUtilization
         self.residentBytes = residentBytes

@@ -78,7 +78,10 @@ struct Prepared {
             }
             unitOf.append(unitRow)
             artefactOf.append(artefactRow)
-            worth.append(demand.options.map { demand.weight * ($0.quality - Self.penalty($0, demand, limits)) })
+            worth.append(
+                demand.options.map {
+                    demand.weight * ($0.quality - Self.penalty($0, demand, limits)) - limits.energyPrice * $0.power.value
+                })
             pauseWorth.append(-demand.weight * Self.penalty(nil, demand, limits))
         }
         for (demand, row) in zip(demands, artefactOf) {

@@ -31,6 +31,17 @@ extension PowerPolicy {
         return budget
     }
 
+    /// Time until the goal's end; nil without a goal or after it.
+    public func secondsLeft(at monotonic: MonotonicTime, wall: WallTime, utcOffset: Seconds, memory: PolicyMemory) -> Seconds? {
+        guard case .lifetime(let lifetime) = kind else { return nil }
+        switch lifetime.end {
+        case .duration(let duration):
+            let left = duration - monotonic.since(memory.started ?? monotonic)
+            return left.value > 0 ? left : nil
+        case .until(let second): return Self.untilNext(secondOfDay: second, from: wall, utcOffset: utcOffset)
+        }
+    }
+
     // MARK: - Levels
 
     private static func budget(_ policy: Levels, _ state: PowerState, _ memory: inout PolicyMemory) -> Budget {
@@ -74,7 +85,7 @@ extension PowerPolicy {
             }
         case .until(let second): left = untilNext(secondOfDay: second, from: state.wall, utcOffset: state.utcOffset)
         }
-        guard !state.acOnline else {
+        guard !state.acOnline || state.outlook != nil else {
             var budget = onAC(state)
             budget.goal = .feasible
             budget.secondsLeft = left
@@ -89,6 +100,9 @@ extension PowerPolicy {
             return Budget(
                 watts: nil, reason: "the gauge gives no energy (set capacity_wh in the policy): no limit", terms: [],
                 goal: .none, secondsLeft: left)
+        }
+        if let outlook = state.outlook, !outlook.slots.isEmpty {
+            return lookAhead(policy, state, outlook, full: full, gauge: gauge, left: left, &memory)
         }
         // The gauge is as old as it says; what was drawn since is gone.
         let since = min(battery.age, Seconds(3600)) * max(0, (state.rest + state.own - state.harvest).value)
@@ -131,7 +145,7 @@ extension PowerPolicy {
     }
 
     /// Battery energies in watt-hours, as batteries are labelled.
-    private static func energyText(_ energy: Joules) -> String { scaled(energy.wattHours, "Wh") }
+    static func energyText(_ energy: Joules) -> String { scaled(energy.wattHours, "Wh") }
 
     /// Time until the local clock next shows `secondOfDay`: more than 0, at most a day.
     static func untilNext(secondOfDay: Int, from wall: WallTime, utcOffset: Seconds) -> Seconds {

@@ -30,6 +30,22 @@ public struct PowerState: Hashable, Sendable {
         }
     }
 
+    /// What all streams together take when a joule must earn so much.
+    public struct Rung: Hashable, Sendable {
+        /// What a joule must earn, relative to what it earns on the whole (the rest of the device's joules included) in
+        /// the plan that makes most of the battery.
+        public var worth: Double
+        /// Power now.
+        public var now: Watts
+        /// Mean power until the goal's end, as far as streams are expected to last.
+        public var mean: Watts
+        public init(worth: Double, now: Watts, mean: Watts) {
+            self.worth = worth
+            self.now = now
+            self.mean = mean
+        }
+    }
+
     /// Nil on a device without a battery.
     public var battery: Battery?
     public var acOnline: Bool
@@ -43,6 +59,13 @@ public struct PowerState: Hashable, Sendable {
     public var restDeviation: Watts
     /// What the sun and the like are expected to bring on average until the goal.
     public var harvest: Watts
+    /// The rest of the device, harvest and charging slot by slot until the goal; where there is one, `rest` and
+    /// `harvest` count only for what happened since the gauge's last reading.
+    public var outlook: Outlook?
+    /// The same by what may well happen, for telling whether the goal is out of reach.
+    public var hopefulOutlook: Outlook?
+    /// What inference would take at falling prices of energy, ascending in power; empty: unknown.
+    public var rungs: [Rung] = []
     /// The least that the streams which must not pause can run on; zero when there are none.
     public var least: Watts
     public var temperature: Celsius?
@@ -54,8 +77,11 @@ public struct PowerState: Hashable, Sendable {
     public init(
         battery: Battery?, acOnline: Bool = false, draw: Watts? = nil, own: Watts = .zero, rest: Watts = .zero,
         restDeviation: Watts = .zero, harvest: Watts = .zero, least: Watts = .zero, temperature: Celsius? = nil,
-        wall: WallTime, utcOffset: Seconds = .zero, monotonic: MonotonicTime
+        wall: WallTime, utcOffset: Seconds = .zero, monotonic: MonotonicTime, outlook: Outlook? = nil,
+        hopefulOutlook: Outlook? = nil
     ) {
+        self.outlook = outlook
+        self.hopefulOutlook = hopefulOutlook
         self.battery = battery
         self.acOnline = acOnline
         self.draw = draw
@@ -79,6 +105,8 @@ public struct PolicyMemory: Hashable, Sendable {
     public var level: Int?
     /// The most that inference drew while the device was cool.
     public var peak: Watts = .zero
+    /// Stored energy when the goal was found to be out of reach.
+    public var hopelessSince: Joules?
     public init() {}
 }
 
@@ -90,6 +118,14 @@ public struct Budget: Hashable, Sendable {
         case feasible
         /// Not to be met whatever inference does.
         case infeasible
+    }
+    /// Where nothing that inference does meets the goal: streams are then run for what they earn per joule, dearer as
+    /// the battery empties, instead of being paused for a goal that is lost.
+    public struct Hopeless: Hashable, Sendable {
+        /// What the device takes beside inference.
+        public var rest: Watts
+        /// Share of the energy, 1 to 0, that is left of what there was when the goal was found to be out of reach.
+        public var left: Double
     }
     /// A line of the arithmetic.
     public struct Term: Hashable, Sendable {
@@ -110,4 +146,8 @@ public struct Budget: Hashable, Sendable {
     public var goal: Goal
     /// Time until the goal's end; nil without a goal.
     public var secondsLeft: Seconds?
+    /// What a joule must earn, relative to what it earns on the whole; see `PowerState.Rung`.
+    public var worth = 0.0
+    /// Set while the goal is out of reach by more than the forecast's doubt.
+    public var hopeless: Hopeless?
 }

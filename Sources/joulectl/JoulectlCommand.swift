@@ -14,6 +14,7 @@ struct JoulectlCommand: ParsableCommand {
         subcommands: [
             StatusCommand.self, StreamCommand.self, ModelsCommand.self, PowerCommand.self, PolicyCommand.self, ExplainCommand.self,
             DecisionsCommand.self, CheckConfigCommand.self, ModelCommand.self, DemoCommand.self,
+            SimulateCommand.self,
         ])
 }
 

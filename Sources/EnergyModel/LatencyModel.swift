@@ -1,0 +1,49 @@
+import Units
+
+/// How much slower each unit is than its profile says, learned from the latencies of runs.
+///
+/// A scalar Kalman filter per unit: contention and throttling move all latencies of a unit together.
+public struct LatencyModel: Sendable {
+    /// A unit's learned slow-down.
+    public struct Scale: Hashable, Sendable {
+        /// Observed latency per profiled latency.
+        public var factor: Double
+        public var variance: Double
+    }
+
+    private var scales: [String: Scale] = [:]
+    private var times: [String: MonotonicTime] = [:]
+
+    /// Variance gained per second: a slow-down may change by 5 % in ten minutes.
+    static let driftPerSecond = 0.05 * 0.05 / 600
+    static let priorVariance = 0.25
+
+    public init() {}
+
+    /// The slow-down of `unit`; 1 where nothing was observed.
+    public func scale(of unit: String) -> Scale { scales[unit] ?? Scale(factor: 1, variance: Self.priorVariance) }
+
+    /// The factor that deadlines are checked with: what was observed and two standard deviations more, or the profile's
+    /// word where nothing was.
+    public func cautiousFactor(of unit: String) -> Double {
+        guard let scale = scales[unit] else { return 1 }
+        return scale.factor + min(0.1, 2 * scale.variance.squareRoot()) * scale.factor
+    }
+
+    /// Learns from runs that took `ratio` times their profiled latency on average.
+    /// - Parameter error: one standard deviation of `ratio`.
+    public mutating func observe(unit: String, ratio: Double, error: Double, at time: MonotonicTime) {
+        guard ratio.isFinite, ratio > 0.01, ratio < 100, error.isFinite, error > 0 else { return }
+        var scale = scale(of: unit)
+        let elapsed = times[unit].map { max(0, time.since($0).value) } ?? 0
+        times[unit] = time
+        scale.variance = min(Self.priorVariance, scale.variance + Self.driftPerSecond * elapsed)
+        let surprise = ratio - scale.factor
+        // Far off what was known: the clock was throttled or freed, and the past says nothing.
+        if surprise * surprise > 25 * (scale.variance + error * error) { scale.variance = Self.priorVariance }
+        let gain = scale.variance / (scale.variance + error * error)
+        scale.factor += gain * surprise
+        scale.variance *= 1 - gain
+        scales[unit] = scale
+    }
+}

@@ -1,0 +1,66 @@
+import ArgumentParser
+import PowerPolicy
+import Simulation
+import Units
+
+/// Replays a scenario under the daemon's own policy, model and planner.
+struct SimulateCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "simulate",
+        abstract: "Replay a scenario in virtual time and score it beside the clairvoyant optimum.",
+        discussion: """
+            The same file and seed give the same bytes. Planner times are therefore given as upper bounds in steps \
+            (50, 200, 1000 us and so on); --timings prints them exactly, on standard error.
+            """)
+
+    @Argument(help: "The scenario, a TOML file that names its trace.")
+    var file: String?
+    @Option(help: "Instead of a file: so many random scenarios, and the distribution over them.")
+    var random: Int?
+    @Option(help: "The policy to run; a lifetime policy takes its goal from the scenario.")
+    var policy: String?
+    @Flag(help: "Print one JSON object.")
+    var json = false
+    @Option(help: "Also run a baseline: best-static, cheapest-static, soc-threshold, greedy, always-fp32, or all.")
+    var baseline: String?
+    @Option(help: "Write a report with plots to this HTML file.")
+    var report: String?
+    @Flag(help: "Print exact planner times on standard error.")
+    var timings = false
+
+    func run() throws {
+        try reporting {
+            if let random { return RandomTrial(count: random).lines.forEach(Console.out) }
+            guard let file else { throw JouledError(.noScenario, "give a scenario file, or --random COUNT") }
+            let scenario = try Scenario.load(file)
+            let chosen = try policy.map { path throws(JouledError) in try PowerPolicy.load(path) }
+            var result = ScenarioReport(
+                name: scenario.name, controller: policy ?? "jouled",
+                outcome: ScenarioReplay(scenario, controller: .jouled(chosen)).run(), oracle: Oracle(scenario).utility)
+            for baseline in try baselines() {
+                result.baselines.append((baseline.rawValue, ScenarioReplay(scenario, controller: .baseline(baseline)).run()))
+            }
+            if let report { try AtomicFile.write(HTMLReport(scenario, result).text, to: report, mode: 0o644) }
+            if json { Console.out(result.json) } else { result.lines.forEach(Console.out) }
+            if timings {
+                Console.error(
+                    "planner p50 \(decimal(result.outcome.plannerTime(0.5), places: 1)) us, p99 \(decimal(result.outcome.plannerTime(0.99), places: 1)) us, \(result.outcome.plannerTimes.count) decisions")
+            }
+        }
+    }
+
+    private func baselines() throws -> [Baseline] {
+        guard let baseline else { return [] }
+        if baseline == "all" { return Baseline.allCases }
+        guard let known = Baseline(rawValue: baseline) else {
+            let names = Baseline.allCases.map(\.rawValue).joined(separator: ", ")
+            throw JouledError(.invalidBaseline, "--baseline: no baseline '\(baseline)'; there are: \(names), all")
+        }
+        return [known]
+    }
+}
+
+extension JouledError.Code {
+    fileprivate static let noScenario = Self("joulectl.no-scenario")
+    fileprivate static let invalidBaseline = Self("joulectl.unknown-baseline")
+}

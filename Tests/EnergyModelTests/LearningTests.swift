@@ -1,0 +1,95 @@
+import JouledTestKit
+import Testing
+import Units
+
+@testable import EnergyModel
+
+@Suite("Learning without a meter, latency, and what is kept")
+struct LearningTests {
+    private func time(_ seconds: Double) -> MonotonicTime { MonotonicTime(nanoseconds: UInt64((1 + seconds) * 1e9)) }
+    private func normal(_ random: inout SeededGenerator) -> Double {
+        (0..<12).reduce(-6.0) { sum, _ in sum + Double.random(in: 0..<1, using: &random) }
+    }
+
+    /// Four hours of a gauge that is read every minute, with a plan that changes every 20 minutes.
+    @Test("Inference is told from the rest by the battery's power where plans change")
+    func attribution() {
+        var within = 0
+        var covered = 0
+        let all = seeds(60)
+        for seed in all {
+            var random = SeededGenerator(seed: seed)
+            let factor = Double.random(in: 0.6...3.2, using: &random)
+            let base = Double.random(in: 0.05...0.3, using: &random)
+            let levels = [0.2, 1, 0.5, 1.4, 0.35, 0.9].map { $0 * base / factor * Double.random(in: 0.5...1, using: &random) }
+            var attribution = BatteryAttribution()
+            var jitter = 0.0
+            var truth = 0.0
+            var running: [(unit: String, watts: Watts)] = []
+            for minute in 0..<240 {
+                if minute % 5 == 0 { jitter = 0.08 * normal(&random) }
+                running = [("cpu", Watts(levels[minute / 20 % levels.count]))]
+                truth = running[0].watts.value * factor
+                let draw = (base * (1 + jitter) + truth) * (1 + 0.05 * normal(&random))
+                attribution.observe(draw: Watts(draw), profiled: running, noise: Watts(0.05 * draw), at: time(Double(minute) * 60))
+            }
+            let estimate = attribution.power(of: running)
+            if abs(estimate.watts.value / truth - 1) < 0.1 { within += 1 }
+            if abs(estimate.watts.value - truth) <= 1.645 * estimate.deviation.value { covered += 1 }
+        }
+        #expect(Double(within) >= 0.85 * Double(all.count), "within 10 %: \(within) of \(all.count)")
+        #expect(Double(covered) >= 0.8 * Double(all.count), "covered by 90 % intervals: \(covered) of \(all.count)")
+    }
+
+    @Test("A slow-down is learned at once and followed", arguments: [0.8, 1.0, 1.6, 3.0])
+    func latency(truth: Double) {
+        var model = LatencyModel()
+        #expect(model.cautiousFactor(of: "cpu") == 1)
+        for step in 0..<10 { model.observe(unit: "cpu", ratio: truth * (step % 2 == 0 ? 1.01 : 0.99), error: 0.01, at: time(Double(step) * 60)) }
+        #expect(abs(model.scale(of: "cpu").factor / truth - 1) < 0.02)
+        #expect(model.cautiousFactor(of: "cpu") > truth * 0.995)
+        for step in 10..<14 { model.observe(unit: "cpu", ratio: 5, error: 0.05, at: time(Double(step) * 60)) }
+        #expect(abs(model.scale(of: "cpu").factor / 5 - 1) < 0.05)
+        model.observe(unit: "cpu", ratio: .nan, error: 0.01, at: time(900))
+        #expect(model.scale(of: "cpu").factor.isFinite)
+    }
+
+    private func learned(_ seed: UInt64) -> EnergyModel {
+        var random = SeededGenerator(seed: seed)
+        var model = EnergyModel()
+        for step in 0..<50 {
+            model.observe(
+                EnergyObservation(
+                    profiled: [
+                        .init(unit: "cpu", energy: Joules(Double.random(in: 0...5, using: &random))),
+                        .init(unit: "npu 0", energy: Joules(Double.random(in: 0.1...5, using: &random))),
+                    ],
+                    measured: Joules(Double.random(in: 4...9, using: &random)), error: Joules(0.5), basis: .metered, time: time(Double(step) * 60)))
+        }
+        return model
+    }
+
+    @Test("What was learned is read back as it was", arguments: seeds(20))
+    func roundTrip(seed: UInt64) throws {
+        let model = learned(seed)
+        let read = try EnergyModel(persistentText: model.persistentText, name: "posterior")
+        #expect(read.persistentText == model.persistentText, "seed \(seed)")
+        #expect(read.scale(of: "npu 0") == model.scale(of: "npu 0"))
+        #expect(try EnergyModel(persistentText: EnergyModel().persistentText, name: "p").knownUnits.isEmpty)
+    }
+
+    @Test("A damaged file is refused, whatever byte is wrong", arguments: seeds(40))
+    func damage(seed: UInt64) {
+        var random = SeededGenerator(seed: seed)
+        var bytes = Array(learned(seed).persistentText.utf8)
+        if Bool.random(using: &random) {
+            bytes.removeLast(Int.random(in: 1...bytes.count, using: &random))
+        } else {
+            let index = Int.random(in: 0..<bytes.count, using: &random)
+            bytes[index] = bytes[index] == 65 ? 66 : 65
+        }
+        #expect(throws: JouledError.self, "seed \(seed)") {
+            _ = try EnergyModel(persistentText: String(decoding: bytes, as: UTF8.self), name: "posterior")
+        }
+    }
+}

@@ -1,0 +1,121 @@
+import PowerPolicy
+import Testing
+import Units
+
+@testable import Simulation
+
+@Suite("Replay of scenarios")
+struct ReplayTests {
+    @Test("The twin follows the rules: death, and life above 2 %")
+    func deathAndRevival() {
+        // 100 J, 1 W of base and 1 W of inference: dead after 50 s. From 60 s on 0.5 W of sun: 2 J after 4 s more.
+        var scenario = Fixture.scenario(capacity: 100, initial: 1, reserve: 0, base: 1, until: 100)
+        scenario.rows = [.init(time: .zero, base: Watts(1)), .init(time: Seconds(60), base: Watts(0.1), harvest: Watts(0.5))]
+        scenario.streams = [Fixture.stream("a", until: 100)]
+        var twin = DeviceTwin(scenario)
+        twin.apply([Choice(option: 0, cadence: 0)], first: [0])
+        twin.advance(to: 55)
+        #expect(!twin.alive)
+        #expect(twin.score.diedAt == 50)
+        #expect(abs(twin.score.earned - 50) < 1e-9)
+        twin.advance(to: 63.9)
+        #expect(!twin.alive)
+        twin.advance(to: 64.1)
+        #expect(twin.alive)
+        #expect(abs(twin.energy - 1.95) < 0.02)
+        #expect(abs(twin.score.asked - 64.1) < 1e-9)
+        #expect(abs(twin.score.dead - 14) < 0.01)
+    }
+
+    @Test("A unit that is asked for more than its share makes all its streams late")
+    func overload() {
+        var scenario = Fixture.scenario(capacity: 1e6, initial: 1, reserve: 0, base: 0, until: 100)
+        scenario.unitUtilization = ["cpu": 0.75]
+        scenario.streams = [Fixture.stream("a", until: 100), Fixture.stream("b", until: 50)]
+        var twin = DeviceTwin(scenario)
+        twin.apply([Choice(option: 0, cadence: 0), Choice(option: 0, cadence: 0)], first: [0, 1])
+        twin.advance(to: 50)
+        #expect(twin.score.earned == 0)
+        #expect(twin.score.late == 100)
+        twin.dropEnded()
+        twin.advance(to: 100)
+        #expect(abs(twin.score.earned - 50) < 1e-9)
+    }
+
+    @Test("Energy adds up", arguments: [UInt64(0), 1, 2, 3, 4, 5])
+    func energySums(seed: UInt64) {
+        var scenario = RandomScenario.make(seed: seed)
+        // Without clipping, what is stored is what was, plus income, minus what was drawn.
+        scenario.battery.capacity = scenario.battery.capacity * 50
+        scenario.battery.initialCharge = 0.5
+        let outcome = ScenarioReplay(scenario, controller: .baseline(.cheapestStatic)).run()
+        var income = 0.0
+        for (index, row) in scenario.rows.enumerated() {
+            let end = index + 1 < scenario.rows.count ? scenario.rows[index + 1].time.value : scenario.goal.until.value
+            income += (row.harvest.value + (row.acOnline ? scenario.battery.charger.value : 0)) * (end - row.time.value)
+        }
+        let stored = scenario.battery.capacity.value * 0.5 + income - outcome.energy * 3600
+        #expect(abs(stored / scenario.battery.capacity.value * 100 - outcome.endPercent) < 1e-6, "seed \(seed)")
+    }
+
+    @Test("The same scenario gives the same bytes", arguments: [UInt64(2), 4])
+    func determinism(seed: UInt64) {
+        let scenario = RandomScenario.make(seed: seed)
+        func json() -> String {
+            var outcome = ScenarioReplay(scenario).run()
+            outcome.plannerTimes = []
+            return ScenarioReport(name: scenario.name, controller: "jouled", outcome: outcome, oracle: Oracle(scenario).utility).json
+        }
+        #expect(json() == json())
+    }
+
+    @Test("The controller sees neither trace nor truth ahead of time", arguments: [UInt64(0), 1, 3])
+    func blind(seed: UInt64) {
+        // Two futures that part in the middle: until then both replays must have gone the same way.
+        let scenario = RandomScenario.make(seed: seed)
+        var other = scenario
+        let middle = scenario.goal.until.value / 2
+        for index in other.rows.indices where other.rows[index].time.value >= middle { other.rows[index].base = other.rows[index].base * 2 }
+        for index in other.streams.indices where other.streams[index].end.value > middle { other.streams[index].end = scenario.goal.until }
+        func past(_ scenario: Scenario) -> [ScenarioOutcome.Moment] { ScenarioReplay(scenario).run().moments.filter { $0.time < middle } }
+        #expect(past(scenario) == past(other), "seed \(seed)")
+    }
+
+    /// A regression guard over all kinds of days; the distribution over many more is in docs/energy-model.md.
+    @Test("Random days: goals met, floors and critical streams kept, near the optimum")
+    func randomDays() {
+        var ratios: [Double] = []
+        var missed: [UInt64] = []
+        for seed in UInt64(300)..<336 {
+            let scenario = RandomScenario.make(seed: seed)
+            let outcome = ScenarioReplay(scenario).run()
+            #expect(outcome.floorViolation == 0, "seed \(seed)")
+            #expect(outcome.criticalPaused == 0, "seed \(seed)")
+            #expect(outcome.switchesPerStreamHour < 6, "seed \(seed)")
+            guard let optimum = Oracle(scenario).utility else {
+                #expect(outcome.notices.contains { $0.time == 0 || $0.text.contains("cannot be met") }, "seed \(seed): said nothing")
+                continue
+            }
+            guard optimum > 0.4 else { continue }
+            ratios.append(outcome.utility / optimum)
+            if !outcome.goalMet { missed.append(seed) }
+        }
+        let mean = ratios.reduce(0, +) / Double(ratios.count)
+        #expect(mean > 0.96, "mean ratio \(mean)")
+        #expect(missed.count <= 1, "missed \(missed)")
+    }
+
+    @Test("A hopeless budget is said at once, and critical streams live longest")
+    func hopeless() {
+        var scenario = RandomScenario.make(seed: 0)
+        scenario.battery.capacity = scenario.battery.capacity * 0.5
+        #expect(Oracle(scenario).utility == nil)
+        let outcome = ScenarioReplay(scenario).run()
+        #expect(outcome.notices.first?.time ?? .infinity < 120)
+        #expect(outcome.notices.first?.text.contains("cannot be met") == true)
+        #expect(outcome.criticalPaused == 0)
+        #expect(outcome.paused > 0)
+        let cheapest = ScenarioReplay(scenario, controller: .baseline(.bestStatic)).run()
+        #expect(outcome.diedAt ?? .infinity > cheapest.diedAt ?? .infinity)
+    }
+}
