@@ -110,7 +110,7 @@ let package = Package(
         tests("Simulation", ["Units", "EnergyModel", "PowerTelemetry", "Planner", "PowerPolicy", "Decisions"]),
         .testTarget(
             name: "DaemonTests",
-            dependencies: ["JouledDaemon", "JouledClient", "JouledTestKit", "Units", "Wire", "ModelStore", "CLinux"],
+            dependencies: ["JouledDaemon", "JouledClient", "JouledTestKit", "Units", "Wire", "ModelStore", "Systemd", "CLinux"],
             swiftSettings: strict),
     ]
 )

@@ -57,6 +57,8 @@ public actor StreamPump {
         do {
             entry.watch = try loop.watch(descriptor, for: []) { [weak self] _ in self?.assumeIsolated { $0.ready(id) } }
             apply(.readable, to: entry)
+            // A model that does not fit has ended the stream already; its client may wait for word before it sends anything.
+            if session.assumeIsolated({ $0.isLeaving }) { run([id]) }
         } catch {
             end(id, .failed(error.description))
         }

@@ -111,6 +111,9 @@ public actor StreamSession {
 
     func report() -> StreamStatistics { statistics }
 
+    /// True once nothing but the last words to the client remains to be done.
+    var isLeaving: Bool { if case .leaving = phase { true } else { false } }
+
     /// Builds the tensors of a session and carries the recurrent state over.
     private func install(_ session: InferenceSession?) throws(JouledError) {
         guard let session else {

@@ -1,4 +1,5 @@
 import EnergyModel
+import JouledTestKit
 import Planner
 import PowerPolicy
 import Testing
@@ -6,99 +7,200 @@ import Units
 
 @testable import Decisions
 
-@Suite("Decision engine")
-struct DecisionEngineTests {
-    static func time(_ seconds: Double) -> MonotonicTime { MonotonicTime(nanoseconds: UInt64((1000 + seconds) * 1e9)) }
+/// Random streams, variants and events; equal seeds give equal worlds.
+private struct World {
+    var random: SeededGenerator
+    var engine: DecisionEngine
+    var now = MonotonicTime(nanoseconds: 1_000_000_000_000)
+    var next: UInt64 = 1
+    var charge = 0.8
+    var acOnline = false
+    var quarantined: Set<String> = []
 
-    static func profile(_ variant: String, joules: Double) -> OptionProfile {
-        let cost = StepCost(cpu: Seconds(0.01), energy: Joules(joules))
-        return OptionProfile(
-            variant: variant, unit: "cpu", wake: .zero, first: cost, next: cost,
-            latency: LatencyProfile(p50: Seconds(0.01), p99: Seconds(0.02)), basis: .metered)
+    init(seed: UInt64, policy: PowerPolicy) {
+        random = SeededGenerator(seed: seed)
+        engine = DecisionEngine(policyName: "test", policy: policy, limits: .init(minimumDwell: Seconds(2)))
     }
 
-    static func request(_ id: UInt64, critical: Bool = false, weight: Double = 1, tolerance: Double = 0.1) -> StreamRequest {
-        StreamRequest(
-            id: id, name: "s\(id)", model: "m", hopTime: Seconds(1), latencyTolerance: Seconds(tolerance), floor: 0.9, weight: weight,
-            critical: critical,
-            variants: [
-                .init(name: "fp32", quality: 1, profiles: [profile("fp32", joules: 0.2)]),
-                .init(name: "int8", quality: 0.99, profiles: [profile("int8", joules: 0.05)]),
-            ],
-            cadences: [.init(multiple: 1, quality: 1), .init(multiple: 4, quality: 0.8)], pacing: .perWindow)
+    mutating func chance(_ share: Double) -> Bool { Double.random(in: 0..<1, using: &random) < share }
+
+    /// A stream of one of six models, with 1 to 4 variants of different quality and cost.
+    mutating func request() -> StreamRequest {
+        let model = Int.random(in: 0..<6, using: &random)
+        var variants: [StreamRequest.Variant] = []
+        for number in 0..<Int.random(in: 1...4, using: &random) {
+            let cpu = Double.random(in: 1e-4...2e-3, using: &random)
+            func cost(_ factor: Double) -> StepCost { StepCost(cpu: Seconds(cpu * factor), energy: Joules(cpu * factor * 1.5)) }
+            let profile = OptionProfile(
+                variant: "v\(number)", unit: "cpu", wake: cost(0.2), first: cost(1), next: cost(Double.random(in: 0.2...1, using: &random)),
+                latency: LatencyProfile(p50: Seconds(cpu), p99: Seconds(cpu * 3)), loadEnergy: Joules(0.01), residentBytes: 1 << 20, basis: .modelled)
+            variants.append(.init(name: "v\(number)", quality: number == 0 ? 1 : Double.random(in: 0.5...1, using: &random), profiles: [profile]))
+        }
+        defer { next += 1 }
+        return StreamRequest(
+            id: next, name: "s\(next)", model: "m\(model)", hopTime: Seconds([0.02, 0.032, 0.1, 1][Int.random(in: 0..<4, using: &random)]),
+            latencyTolerance: Seconds(Double.random(in: 0.01...5, using: &random)),
+            floor: chance(0.5) ? Double.random(in: 0...0.95, using: &random) : nil,
+            weight: chance(0.3) ? Double.random(in: 0.1...10, using: &random) : nil, critical: chance(0.3),
+            variants: variants, cadences: [.init(multiple: 1, quality: 1), .init(multiple: 2, quality: 0.9)])
     }
 
-    static func engine(hours: Double) -> DecisionEngine {
-        DecisionEngine(
-            policyName: "test", policy: PowerPolicy(kind: .lifetime(.init(end: .duration(Seconds(hours * 3600)), reserve: 0.1))),
-            limits: .init(minimumDwell: Seconds(600)))
+    mutating func policy() -> PowerPolicy {
+        let kind: PowerPolicy.Kind
+        switch Int.random(in: 0..<4, using: &random) {
+        case 0: kind = .unlimited
+        case 1: kind = .fixed(Watts(Double.random(in: 0...0.1, using: &random)))
+        case 2: kind = .levels(.init(levels: [.init(above: 0.5, watts: Watts(0.1)), .init(above: 0, watts: Watts(0.01))]))
+        default: kind = .lifetime(.init(end: .duration(Seconds(3600))))
+        }
+        return PowerPolicy(kind: kind, defaults: .init(floor: chance(0.5) ? 0.7 : 0))
     }
 
-    /// One look at a battery of 10 kJ that holds `energy` and gives `draw`.
-    static func look(_ engine: inout DecisionEngine, at seconds: Double, energy: Double, draw: Double, metered: Double? = nil, profiled: Double = 0) {
+    mutating func observe() {
         engine.observe(
             .init(
-                battery: .init(energy: Joules(energy), full: Joules(10_000), error: Joules(1)), draw: Watts(draw), acOnline: false,
-                temperature: nil, takenAt: time(seconds)),
-            usage: .init(
-                span: Seconds(seconds > 0 ? 60 : 0), profiled: [.init(unit: "cpu", energy: Joules(profiled))],
-                metered: metered.map { Joules($0) }, meterError: Joules((metered ?? 0) * 0.02)),
-            wall: WallTime(secondsSince1970: seconds), utcOffset: .zero)
+                battery: .init(energy: Joules(3600 * charge), full: Joules(3600), charge: charge, error: Joules(36), age: .zero),
+                draw: acOnline ? .zero : Watts(0.5), acOnline: acOnline, temperature: nil, takenAt: now),
+            own: Watts(0.02))
     }
 
-    @Test("With energy to spare, the best; with little, what the battery can keep up")
-    func ample() {
-        for (energy, draw, hours, expected) in [(9_000.0, 0.1, 4.0, "fp32"), (5_000, 0.2, 4.0, "int8")] {
-            var engine = Self.engine(hours: hours)
-            Self.look(&engine, at: 0, energy: energy, draw: draw)
-            engine.open(Self.request(1), at: Self.time(0))
-            let decision = engine.decide(because: .streamOpened, at: Self.time(0), wall: WallTime(secondsSince1970: 0), utcOffset: .zero)
-            #expect(engine.placements[1]?.option?.plan.variant == expected, "\(decision.budget)")
-            #expect(decision.budget.goal == .feasible)
+    /// Something happens. Returns what the daemon would call it.
+    mutating func event() -> DecisionEngine.Trigger {
+        now = now.advanced(by: Seconds(Double.random(in: 0...5, using: &random)))
+        let ids = engine.placements.keys.sorted()
+        switch Int.random(in: 0..<8, using: &random) {
+        case 0 where ids.count < 10, 1 where ids.count < 10:
+            engine.open(request(), at: now)
+            return .streamOpened
+        case 2 where !ids.isEmpty:
+            engine.close(ids[Int.random(in: 0..<ids.count, using: &random)])
+            return .streamClosed
+        case 3:
+            engine.adopt(policy(), named: "p\(Int.random(in: 0..<3, using: &random))")
+            return .policy
+        case 4:
+            acOnline.toggle()
+            observe()
+            return .power
+        case 5 where chance(0.3):
+            let (model, variant) = ("m\(Int.random(in: 0..<6, using: &random))", "v\(Int.random(in: 1..<4, using: &random))")
+            engine.quarantine(model: model, variant: variant)
+            quarantined.insert("\(model)/\(variant)")
+            return .variantFailed
+        default:
+            charge = min(1, max(0, charge + Double.random(in: -0.1...0.08, using: &random)))
+            observe()
+            return .tick
         }
     }
 
-    @Test("A goal out of reach is said in the first decision, and critical streams run on")
-    func hopeless() {
-        var engine = Self.engine(hours: 24)
-        Self.look(&engine, at: 0, energy: 5_000, draw: 0.5)
-        engine.open(Self.request(1, critical: true), at: Self.time(0))
-        engine.open(Self.request(2), at: Self.time(0))
-        let decision = engine.decide(because: .streamOpened, at: Self.time(0), wall: WallTime(secondsSince1970: 0), utcOffset: .zero)
-        #expect(decision.budget.goal == .infeasible)
-        #expect(decision.budget.reason.contains("cannot be met"))
-        #expect(engine.placements[1]?.option != nil)
-        // As the battery empties, the others pause first.
-        var energy = 5_000.0
-        for minute in 1...150 {
-            energy -= 60 * 0.55
-            Self.look(&engine, at: Double(minute) * 60, energy: max(energy, 50), draw: 0.55, metered: 3, profiled: 3)
-            _ = engine.decide(because: .tick, at: Self.time(Double(minute) * 60), wall: WallTime(secondsSince1970: Double(minute) * 60), utcOffset: .zero)
+    mutating func decide(_ trigger: DecisionEngine.Trigger) -> DecisionEngine.Decision {
+        engine.decide(because: trigger, at: now, wall: WallTime(secondsSince1970: 1.7e9 + now.since(MonotonicTime(nanoseconds: 0)).value), utcOffset: .zero)
+    }
+}
+
+@Suite("The decision engine")
+struct DecisionEngineTests {
+    @Test("In random lives no plan breaks a floor, the budget or a promise to critical streams", arguments: seeds(12))
+    func lives(seed: UInt64) {
+        var world = World(seed: seed, policy: PowerPolicy(kind: .unlimited))
+        for step in 0..<80 {
+            let before = world.engine.placements
+            let trigger = world.event()
+            if trigger == .streamClosed { #expect(world.engine.placements.count == before.count - 1) }
+            let placed = world.engine.placements
+            let decision = world.decide(trigger)
+            let after = world.engine.placements
+            let label: () -> String = { "seed \(seed), step \(step), \(trigger.rawValue)" }
+
+            var total = Watts.zero
+            for (id, placement) in after {
+                #expect(!placement.reason.isEmpty && placement.isPlaced, "\(label()): stream \(id) without a reason")
+                guard let option = placement.option else { continue }
+                #expect(!world.quarantined.contains("\(placement.request.model)/\(option.plan.variant)"), "\(label())")
+                total += option.plan.power
+                #expect(option.plan.variantQuality >= placement.rules.floor, "\(label()): stream \(id) is below its floor")
+                let isLate = option.plan.latencyP99 > placement.request.latencyTolerance
+                #expect(!isLate, "\(label()): stream \(id) is late")
+            }
+            #expect(abs((total - decision.plan.totalPower).value) < 1e-9, "\(label())")
+            if let watts = decision.budget.watts, total > watts * (1 + 1e-9) {
+                #expect(decision.plan.isOverBudget, "\(label()): \(total) of \(watts)")
+                #expect(after.values.allSatisfy { $0.option == nil || $0.rules.critical }, "\(label()): over budget for one that is not critical")
+            }
+            // A critical stream is paused only if nothing at all could run it.
+            for (id, placement) in after where placement.rules.critical && placement.option == nil {
+                let possible = RunOption.all(for: placement.request, by: world.engine.energy).filter {
+                    $0.plan.variantQuality >= placement.rules.floor && $0.plan.latencyP99 <= placement.request.latencyTolerance
+                        && !world.quarantined.contains("\(placement.request.model)/\($0.plan.variant)")
+                }
+                let time = possible.map(\.plan.utilization).min() ?? .infinity
+                let others = after.values.compactMap(\.option?.plan.utilization).reduce(0, +)
+                #expect(others + time > 0.9, "\(label()): critical stream \(id) is paused")
+            }
+            // Changes are exactly what differs, each first placement is told once.
+            for change in decision.changes {
+                #expect(change.isFirst == (placed[change.stream]?.isPlaced == false), "\(label())")
+                #expect(change.to == after[change.stream]?.option, "\(label())")
+            }
+            let changed = Set(decision.changes.map(\.stream))
+            #expect(changed.count == decision.changes.count, "\(label()): a stream changes twice")
+            for (id, placement) in after where !changed.contains(id) {
+                let (old, new) = (placed[id]?.option?.plan, placement.option?.plan)
+                #expect((old == nil && new == nil) || (old.map { o in new.map { o.sameChoice(as: $0) } ?? false } ?? false), "\(label()): stream \(id) changed untold")
+            }
+            // Nothing new: nothing changes.
+            let again = world.decide(.tick)
+            #expect(again.changes.isEmpty, "\(label()): changed its mind without a reason: \(again.changes.map { "\($0.from?.plan.variant ?? "-") -> \($0.to?.plan.variant ?? "-")" })")
         }
-        #expect(engine.placements[1]?.option != nil)
-        #expect(engine.placements[2]?.option == nil)
     }
 
-    @Test("A slow unit's options that would be late are left out")
-    func latency() {
-        var engine = Self.engine(hours: 1)
-        Self.look(&engine, at: 0, energy: 9_900, draw: 0.1)
-        engine.open(Self.request(1, tolerance: 0.03), at: Self.time(0))
-        _ = engine.decide(because: .streamOpened, at: Self.time(0), wall: WallTime(secondsSince1970: 0), utcOffset: .zero)
-        #expect(engine.placements[1]?.option != nil)
-        for step in 0..<20 { engine.observeLatency(unit: "cpu", ratio: 2, error: 0.01, at: Self.time(Double(step))) }
-        _ = engine.decide(because: .policy, at: Self.time(30), wall: WallTime(secondsSince1970: 30), utcOffset: .zero)
-        #expect(engine.placements[1]?.option == nil)
-        #expect(engine.placements[1]?.reason.contains("later than") == true)
+    @Test("External power lifts a lifetime's limit, and its end brings it back")
+    func externalPower() {
+        var world = World(seed: 1, policy: PowerPolicy(kind: .lifetime(.init(end: .duration(Seconds(3600))))))
+        world.observe()
+        world.engine.open(world.request(), at: world.now)
+        #expect(world.decide(.streamOpened).budget.watts != nil)
+        world.acOnline = true
+        world.observe()
+        #expect(world.decide(.power).budget.watts == nil)
+        world.acOnline = false
+        world.now = world.now.advanced(by: Seconds(10))
+        world.observe()
+        #expect(world.decide(.power).budget.watts != nil)
     }
 
-    @Test("A meter tells a unit's factor within half an hour", arguments: [0.5, 0.85, 1.7, 3.5])
-    func meter(factor: Double) {
-        var engine = Self.engine(hours: 8)
-        for minute in 0...30 {
-            Self.look(
-                &engine, at: Double(minute) * 60, energy: 9_000, draw: 0.3, metered: minute > 0 ? 6 * factor : nil, profiled: minute > 0 ? 6 : 0)
+    @Test("A quarantined variant is never planned again; without any other the stream pauses, with a reason")
+    func quarantine() throws {
+        var world = World(seed: 2, policy: PowerPolicy(kind: .unlimited))
+        var request = world.request()
+        request.floor = nil
+        request.latencyTolerance = Seconds(10)
+        world.engine.open(request, at: world.now)
+        var used: Set<String> = []
+        for _ in request.variants {
+            _ = world.decide(.variantFailed)
+            let variant = try #require(world.engine.placements[request.id]?.option?.plan.variant)
+            #expect(used.insert(variant).inserted, "\(variant) was chosen again")
+            world.engine.quarantine(model: request.model, variant: variant)
         }
-        #expect(abs(engine.energy.scale(of: "cpu").factor / factor - 1) < 0.05)
+        let last = world.decide(.variantFailed)
+        #expect(last.changes.count == 1 && last.changes[0].to == nil)
+        #expect(world.engine.placements[request.id]?.reason.isEmpty == false)
+    }
+
+    @Test("A policy's floor can be raised by a stream, not lowered; weight and critical are the stream's own")
+    func rules() {
+        let policy = PowerPolicy(kind: .unlimited, defaults: .init(floor: 0.8, weight: 2, critical: true))
+        var world = World(seed: 3, policy: policy)
+        for (floor, expected) in [(nil, 0.8), (0.5, 0.8), (0.95, 0.95)] as [(Double?, Double)] {
+            var request = world.request()
+            (request.floor, request.weight, request.critical) = (floor, nil, false)
+            world.engine.open(request, at: world.now)
+            let rules = world.engine.placements[request.id]?.rules
+            #expect(rules?.floor == expected && rules?.weight == 2 && rules?.critical == false)
+        }
+        world.engine.adopt(PowerPolicy(kind: .unlimited), named: "other")
+        #expect(world.engine.placements.values.map(\.rules.floor).sorted() == [0, 0.5, 0.95])
     }
 }

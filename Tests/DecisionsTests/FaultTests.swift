@@ -19,7 +19,7 @@ struct FaultTests {
     private func day(_ seed: UInt64) -> String? {
         var random = SeededGenerator(seed: seed)
         let hours = Double.random(in: 2...30, using: &random)
-        var engine = DecisionEngineTests.engine(hours: hours)
+        var engine = PlanningAheadTests.engine(hours: hours)
         var energy = Double.random(in: 500...10_000, using: &random)
         var wall = Double.random(in: 0...1e9, using: &random)
         var open: Set<UInt64> = []
@@ -33,7 +33,7 @@ struct FaultTests {
             energy = max(0, energy - Double.random(in: 0...0.6, using: &random) * step)
             var reading = DecisionEngine.Reading(
                 battery: .init(energy: Joules(energy), full: Joules(10_000), error: Joules(29)), draw: Watts(Double.random(in: 0.05...0.6, using: &random)),
-                acOnline: Int.random(in: 0..<10, using: &random) == 0, temperature: Celsius(40), takenAt: DecisionEngineTests.time(now))
+                acOnline: Int.random(in: 0..<10, using: &random) == 0, temperature: Celsius(40), takenAt: PlanningAheadTests.time(now))
             var usage = DecisionEngine.Usage(
                 span: Seconds(index == 0 ? 0 : step), profiled: [.init(unit: "cpu", energy: Joules(3))],
                 metered: Bool.random(using: &random) ? Joules(Double.random(in: 2...6, using: &random)) : nil, meterError: Joules(0.1),
@@ -47,9 +47,9 @@ struct FaultTests {
             case 5: usage.metered = Joules(4.2e9)
             case 6: reading.temperature = Celsius(120)
             case 7: wall += Double.random(in: -1e8...1e8, using: &random)
-            case 8: reading.takenAt = DecisionEngineTests.time(max(0, now - 4000))
+            case 8: reading.takenAt = PlanningAheadTests.time(max(0, now - 4000))
             case 9: usage.span = .zero
-            case 10: engine.observeLatency(unit: "cpu", ratio: Double.random(in: 0.1...40, using: &random), error: 0.1, at: DecisionEngineTests.time(now))
+            case 10: engine.observeLatency(unit: "cpu", ratio: Double.random(in: 0.1...40, using: &random), error: 0.1, at: PlanningAheadTests.time(now))
             case 11:
                 engine.adopt(
                     PowerPolicy(kind: .lifetime(.init(end: .duration(Seconds(hours * 3600)), reserve: Double.random(in: 0...0.5, using: &random)))),
@@ -60,7 +60,7 @@ struct FaultTests {
             var trigger = DecisionEngine.Trigger.tick
             if open.count < 5, Int.random(in: 0..<6, using: &random) == 0 || index == 0 {
                 let id = UInt64(index + 1)
-                engine.open(DecisionEngineTests.request(id, critical: open.isEmpty, tolerance: 10), at: DecisionEngineTests.time(now))
+                engine.open(PlanningAheadTests.request(id, critical: open.isEmpty, tolerance: 10), at: PlanningAheadTests.time(now))
                 open.insert(id)
                 trigger = .streamOpened
             } else if open.count > 1, Int.random(in: 0..<12, using: &random) == 0, let id = open.max() {
@@ -72,7 +72,7 @@ struct FaultTests {
                 engine.quarantine(model: "m", variant: "fp32")
                 trigger = .variantFailed
             }
-            let decision = engine.decide(because: trigger, at: DecisionEngineTests.time(now), wall: WallTime(secondsSince1970: wall), utcOffset: .zero)
+            let decision = engine.decide(because: trigger, at: PlanningAheadTests.time(now), wall: WallTime(secondsSince1970: wall), utcOffset: .zero)
             switches += decision.changes.count { !$0.isFirst }
             streamMinutes += Double(open.count) * step / 60
             if let watts = decision.budget.watts, !watts.isFinite || watts.value < 0 { return "step \(index): a budget of \(watts)" }

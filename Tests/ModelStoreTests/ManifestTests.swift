@@ -49,9 +49,8 @@ import Units
     @Test func aTypedKeyIsNamedWithFileAndLine() throws {
         let text = try Fixture.manifest().replacing(first: "sample_rate_hz =", with: "sample_rate =")
         let failure = try error { () throws(JouledError) in _ = try read(text) }
-        // The key that is missing is noticed before the one that nobody asked for.
-        #expect(failure.code == .missingKey)
-        #expect(failure.message.contains("signal.sample_rate_hz"))
+        #expect(failure.code == .unknownKey)
+        #expect(failure.message == "model.toml:\(try text.line(of: "sample_rate =")): key 'signal.sample_rate': unknown key; did you mean 'sample_rate_hz' (required, an integer)?")
 
         let extra = try Fixture.manifest().replacing(first: "context = 64", with: "context = 64\ncontexts = 64")
         let second = try error { () throws(JouledError) in _ = try read(extra) }

@@ -102,7 +102,7 @@ import Units
         #expect(listing.bundles.map(\.directory) == ["\(temporary.root)/good/1"])
         #expect(listing.newest.map(\.manifest.version) == [1])
         #expect(listing.faults.map(\.path) == ["good/2", "misplaced/1", "typo/1"].map { "\(temporary.root)/\($0)" })
-        #expect(listing.faults.map(\.error.code) == [.missingKey, .misplacedModel, .missingKey])
+        #expect(listing.faults.map(\.error.code) == [.missingKey, .misplacedModel, .unknownKey])
         #expect(listing.faults.allSatisfy { $0.error.message.hasPrefix($0.path + "/model.toml:") })
         #expect(try temporary.store.names() == ["good", "misplaced", "typo"])
     }
