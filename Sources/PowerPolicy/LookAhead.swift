@@ -9,7 +9,7 @@ extension PowerPolicy {
     static let leastStored = 0.025
     /// Before this share of the time is left, no stream is paused for a goal in doubt: what pausing saves beyond the
     /// least options is little beside the forecast's error, and can still be saved later.
-    static let pausingShare = 0.4
+    static let pausingShare = 0.3
     /// Streams that earn less than this many times what a joule earns on the whole may be paused for it, though.
     static let pausingWorth = 4.0
 

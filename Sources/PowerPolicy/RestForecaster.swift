@@ -23,6 +23,8 @@ public struct RestForecaster: Sendable {
 
     /// What a busy hour gives way to, when hoping: the load that was not exceeded in so many of the quarters of hours.
     static let calmShare = 0.4
+    /// Variance of the present level by jitter alone, relative to that of single readings.
+    static let jitterShare = 0.4
     static let memory = 192
     private var recent: Average
     private var long: Average
@@ -189,7 +191,11 @@ public struct RestForecaster: Sendable {
         let settled: Double
         // Half of what this time of day was like before: days resemble, they do not repeat.
         if elapsed > 86400, let before = base[index(second)] { settled = 0.5 * (long + before) } else { settled = long }
-        return settled + (max(0, recent.mean) - long) * exp(-ahead / (hopeful ? Self.reversion / 2 : Self.reversion))
+        // Loads jitter from minute to minute; only a departure that jitter does not explain is one (James and Stein).
+        let departure = max(0, recent.mean) - long
+        let jitter = self.long.variance * Self.jitterShare
+        let believed = departure == 0 ? 0 : departure * max(0, 1 - jitter / (departure * departure))
+        return settled + believed * exp(-ahead / (hopeful ? Self.reversion / 2 : Self.reversion))
     }
 
     private func index(_ second: Double) -> Int {
