@@ -19,6 +19,8 @@ public struct ModelQuantizer {
     private let lifted: OnnxModel
     /// Statistics by tensor, kept between recipes of one model: a search quantizes it many times.
     private var cache = Cache()
+    /// Watch every operation's tensors at the first calibration and keep the statistics: for those who quantize many times.
+    public var keepsStatistics = false
 
     private struct Cache {
         var plain: [String: ActivationStatistics] = [:]
@@ -89,7 +91,10 @@ public struct ModelQuantizer {
         var model = lifted
         let seams = recipe.calibration.equalize ? Equalization.seams(model.graph, selected: selected) : []
         var statistics: [String: ActivationStatistics]
-        let wanted = StaticPass.tensors(model.graph, selected: Set(assignment.entries.filter { ["Conv", "Gemm", "MatMul"].contains($0.type) }.map(\.node)))
+        // A search watches all candidates' tensors in one run; else only those that this recipe needs.
+        let watched = keepsStatistics ? Set(assignment.entries.filter { ["Conv", "Gemm", "MatMul"].contains($0.type) }.map(\.node)) : selected
+        let wanted = StaticPass.tensors(model.graph, selected: watched)
+        if !keepsStatistics { cache = Cache() }
         if cache.plain.isEmpty { cache.plain = try calibrator.statistics(of: wanted, in: model) }
         statistics = cache.plain
         if !seams.isEmpty {

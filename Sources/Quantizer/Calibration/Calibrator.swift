@@ -43,13 +43,13 @@ public struct Calibrator {
             output.name = tensor
             probe.graph.output.append(output)
         }
-        let session = try InferenceSession(runtime: runtime, model: probe.serialized(), path: model.path)
-        let plain = try InferenceSession(runtime: runtime, model: model.serialized(), path: model.path)
-        let states = try SequenceRunner(session: plain, dataset: dataset)
-        let runner = try SequenceRunner(session: session, dataset: dataset)
-        guard runner.states.map(\.output) == states.states.map(\.output) else {
-            throw JouledError(.unusableData, "\(model.path): which output carries which state is ambiguous; name them alike")
-        }
+        var settings = LoadSettings()
+        // A second copy of large weights in the kernels' layout would save less time than it takes memory.
+        if model.weightBytes > 32 << 20 { settings.entries["session.disable_prepacking"] = "1" }
+        let session = try InferenceSession(runtime: runtime, model: probe.serialized(), path: model.path, settings: settings)
+        probe.proto = Onnx_ModelProto()
+        // The watched tensors must not be taken for the outputs that carry state on.
+        let runner = try SequenceRunner(session: session, dataset: dataset, outputs: Set(model.graph.output.map(\.name)))
         let watched = tensors.filter { !inputs.contains($0) }
         var statistics = Dictionary(uniqueKeysWithValues: tensors.map { ($0, ActivationStatistics()) })
         try runner.run(outputs: watched) { window, values throws(JouledError) in
