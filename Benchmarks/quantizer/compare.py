@@ -86,11 +86,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for name, (model, kind) in models.items():
             calibration, evaluation = data / f"{kind}-calibration.npz", data / f"{kind}-evaluation.npz"
-            if kind == "speech":
-                # onnxruntime's percentile calibration keeps every value of every tensor: both get every fifth window.
-                arrays = {key: value[::5] for key, value in np.load(calibration).items()}
-                calibration = Path(scratch) / "speech.npz"
-                np.savez(calibration, **arrays)
             windows = Windows(model, calibration)
             delicate = ["/stft/Conv", "/encoder.0/Conv", "/Relu", "/output/Conv", "/stft/Add", "/Relu_4"] if name == "silero-vad" else ["conv1d_262", "conv1d_262/relu"]
             skip = [f"--skip={node}" for node in delicate[:2]] if name == "silero-vad" else []

@@ -95,7 +95,13 @@ public struct ModelQuantizer {
         let watched = keepsStatistics ? Set(assignment.entries.filter { ["Conv", "Gemm", "MatMul"].contains($0.type) }.map(\.node)) : selected
         let wanted = StaticPass.tensors(model.graph, selected: watched)
         if !keepsStatistics { cache = Cache() }
-        if cache.plain.isEmpty { cache.plain = try calibrator.statistics(of: wanted, in: model) }
+        let needsHistograms = keepsStatistics || recipe.calibration.method != .minMax
+        if cache.plain.isEmpty {
+            // Before equalization only the peaks of the seams are of use, unless a later recipe has none.
+            cache.plain = try calibrator.statistics(
+                of: keepsStatistics || seams.isEmpty ? wanted : seams.map(\.tensor), in: model, histograms: needsHistograms && (keepsStatistics || seams.isEmpty),
+                peaksOf: Set(keepsStatistics ? wanted : seams.map(\.tensor)))
+        }
         statistics = cache.plain
         if !seams.isEmpty {
             let key = seams.map { "\($0.producer)-\($0.consumer)" }.joined(separator: ",")
@@ -103,7 +109,7 @@ public struct ModelQuantizer {
                 (model, statistics) = known
             } else {
                 try Equalization.apply(&model.proto.graph, seams, peaks: statistics.mapValues(\.channelPeaks))
-                statistics = try calibrator.statistics(of: wanted, in: model)
+                statistics = try calibrator.statistics(of: wanted, in: model, histograms: needsHistograms)
                 cache.equalized[key] = (model, statistics)
             }
         }
