@@ -20,7 +20,10 @@ public struct ModelQuantizer {
     /// Statistics by tensor, kept between recipes of one model: a search quantizes it many times.
     private var cache = Cache()
     /// Watch every operation's tensors at the first calibration and keep the statistics: for those who quantize many times.
-    public var keepsStatistics = false
+    public var keepsStatistics = false {
+        // What was kept before covers one recipe's tensors only.
+        didSet { if keepsStatistics != oldValue { cache = Cache() } }
+    }
 
     private struct Cache {
         var plain: [String: ActivationStatistics] = [:]

@@ -67,6 +67,21 @@ import Units
         }
     }
 
+    /// A quantizer that made one recipe's model can be searched with: statistics of one recipe do not cover the others.
+    @Test func searchAfterAPlainRecipe() throws {
+        let runtime = try #require(RuntimeFixture.runtime)
+        let source = RuntimeFixture.residualNetwork(seed: 4)
+        let data = try RuntimeFixture.dataset([4, 1, 32], seed: 4)
+        var quantizer = try ModelQuantizer(source, calibrator: Calibrator(runtime: runtime, dataset: data))
+        var recipe = Recipe(.int8)
+        recipe.weightThreshold = 64
+        recipe.names["c1"] = OperatorRecipe()
+        _ = try quantizer.quantize(recipe)
+        recipe.names = [:]
+        quantizer.keepsStatistics = true
+        #expect(try quantizer.quantize(recipe).assignment.entries.filter { $0.settings.scheme == .int8 }.count == 4)
+    }
+
     @Test func skippedOperationStaysFloat() throws {
         var recipe = Recipe(.int8)
         recipe.weightThreshold = 64
