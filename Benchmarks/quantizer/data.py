@@ -1,7 +1,7 @@
 """Writes calibration and evaluation windows of the two models as .npz, from what setup/ has fetched.
 
 Calibration: AMI train recordings; AHA record 0001, first two hours. Evaluation: AMI dev; AHA record 0201, first 25
-minutes, clean and under real-looking disturbance (baseline wander and muscle-like noise at 12 dB).
+minutes, clean and with synthetic disturbance (a 0.3 Hz wander and white noise, 12 dB).
 """
 
 from __future__ import annotations

@@ -19,6 +19,11 @@ public struct ModelQuantizer {
     private let lifted: OnnxModel
     /// Statistics by tensor, kept between recipes of one model: a search quantizes it many times.
     private var cache = Cache()
+    /// Watch every operation's tensors at the first calibration and keep the statistics: for those who quantize many times.
+    public var keepsStatistics = false {
+        // What was kept before covers one recipe's tensors only.
+        didSet { if keepsStatistics != oldValue { cache = Cache() } }
+    }
 
     private struct Cache {
         var plain: [String: ActivationStatistics] = [:]
@@ -89,8 +94,17 @@ public struct ModelQuantizer {
         var model = lifted
         let seams = recipe.calibration.equalize ? Equalization.seams(model.graph, selected: selected) : []
         var statistics: [String: ActivationStatistics]
-        let wanted = StaticPass.tensors(model.graph, selected: Set(assignment.entries.filter { ["Conv", "Gemm", "MatMul"].contains($0.type) }.map(\.node)))
-        if cache.plain.isEmpty { cache.plain = try calibrator.statistics(of: wanted, in: model) }
+        // A search watches all candidates' tensors in one run; else only those that this recipe needs.
+        let watched = keepsStatistics ? Set(assignment.entries.filter { ["Conv", "Gemm", "MatMul"].contains($0.type) }.map(\.node)) : selected
+        let wanted = StaticPass.tensors(model.graph, selected: watched)
+        if !keepsStatistics { cache = Cache() }
+        let needsHistograms = keepsStatistics || recipe.calibration.method != .minMax
+        if cache.plain.isEmpty {
+            // Before equalization only the peaks of the seams are of use, unless a later recipe has none.
+            cache.plain = try calibrator.statistics(
+                of: keepsStatistics || seams.isEmpty ? wanted : seams.map(\.tensor), in: model, histograms: needsHistograms && (keepsStatistics || seams.isEmpty),
+                peaksOf: Set(keepsStatistics ? wanted : seams.map(\.tensor)))
+        }
         statistics = cache.plain
         if !seams.isEmpty {
             let key = seams.map { "\($0.producer)-\($0.consumer)" }.joined(separator: ",")
@@ -98,7 +112,7 @@ public struct ModelQuantizer {
                 (model, statistics) = known
             } else {
                 try Equalization.apply(&model.proto.graph, seams, peaks: statistics.mapValues(\.channelPeaks))
-                statistics = try calibrator.statistics(of: wanted, in: model)
+                statistics = try calibrator.statistics(of: wanted, in: model, histograms: needsHistograms)
                 cache.equalized[key] = (model, statistics)
             }
         }

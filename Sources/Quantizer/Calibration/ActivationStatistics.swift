@@ -12,37 +12,59 @@ public struct ActivationStatistics: Sendable {
     private(set) var limit: Float = 0
     static let binCount = 8192
 
-    mutating func add(_ values: [Float], shape: [Int]) {
-        self.shape = shape
-        count += values.count
-        var (least, most) = (minimum, maximum)
-        for value in values {
-            least = min(least, value)
-            most = max(most, value)
+    /// - Parameters:
+    ///   - histogram: also count values into bins, for the methods that look at more than the range.
+    ///   - peaks: also keep the largest magnitude per channel.
+    /// - Returns: false if a value is NaN or infinite; nothing is added then.
+    @discardableResult
+    mutating func add(_ values: [Float], shape: [Int], histogram: Bool = true, peaks: Bool = true) -> Bool {
+        values.withUnsafeBufferPointer { values in
+            guard let first = values.first else { return true }
+            // Plain comparisons and a product with zero: the compiler makes vector code of these, not of min() and isFinite.
+            var (least, most, check): (Float, Float, Float) = (first, first, 0)
+            for value in values {
+                least = value < least ? value : least
+                most = value > most ? value : most
+                check += value * 0
+            }
+            guard check == 0 else { return false }
+            self.shape = shape
+            count += values.count
+            (minimum, maximum) = (min(minimum, least), max(maximum, most))
+            if histogram { tally(values, peak: max(most.magnitude, least.magnitude)) }
+            if peaks, shape.count > 1, shape[1] > 0 { note(values, shape) }
+            return true
         }
-        (minimum, maximum) = (least, most)
-        let peak = max(most.magnitude, least.magnitude)
-        guard peak.isFinite else { return }
-        if limit == 0, peak > 0 { limit = peak }
-        // The limit doubles, so that two old bins fall into one new one and no count is ever split.
-        while limit < peak { double() }
-        if limit > 0 { tally(values) } else { bins[Self.binCount / 2] += values.count }
-        guard shape.count > 1, shape[1] > 0 else { return }
+    }
+
+    private mutating func note(_ values: UnsafeBufferPointer<Float>, _ shape: [Int]) {
         if channelPeaks.count != shape[1] { channelPeaks = [Float](repeating: 0, count: shape[1]) }
         let view = ChannelView(shape: shape, axis: 1)
         view.forEachRun { channel, start in
             var peak = channelPeaks[channel]
-            for index in start..<min(values.count, start + view.inner) { peak = max(peak, values[index].magnitude) }
+            for index in start..<min(values.count, start + view.inner) {
+                let magnitude = values[index].magnitude
+                peak = magnitude > peak ? magnitude : peak
+            }
             channelPeaks[channel] = peak
         }
     }
 
-    private mutating func tally(_ values: [Float]) {
-        let factor = Float(Self.binCount / 2) / limit
+    private mutating func tally(_ values: UnsafeBufferPointer<Float>, peak: Float) {
+        if limit == 0, peak > 0 { limit = peak }
+        // The limit doubles, so that two old bins fall into one new one and no count is ever split.
+        while limit < peak { double() }
+        guard limit > 0 else {
+            bins[Self.binCount / 2] += values.count
+            return
+        }
+        let half = Float(Self.binCount / 2)
+        let factor = half / limit
         bins.withUnsafeMutableBufferPointer { bins in
             for value in values {
-                let bin = Int((value * factor).rounded(.down)) + Self.binCount / 2
-                bins[min(Self.binCount - 1, max(0, bin))] += 1
+                // Never negative: no value is below -limit.
+                let bin = Int32(value * factor + half)
+                bins[min(Self.binCount - 1, Int(bin))] += 1
             }
         }
     }

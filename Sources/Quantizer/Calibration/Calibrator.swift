@@ -33,7 +33,10 @@ public struct Calibrator {
 
     /// Statistics of `tensors` over all windows, state carried along.
     /// - Throws: `.unusableData` where a tensor is not float32 or becomes NaN or infinite, naming it and the window.
-    public func statistics(of tensors: [String], in model: OnnxModel) throws(JouledError) -> [String: ActivationStatistics] {
+    /// - Parameter peaksOf: tensors whose peaks per channel are wanted too.
+    public func statistics(
+        of tensors: [String], in model: OnnxModel, histograms: Bool = true, peaksOf: Set<String> = []
+    ) throws(JouledError) -> [String: ActivationStatistics] {
         var probe = model
         let inputs = Set(model.graph.input.map(\.name))
         let known = Set(model.graph.output.map(\.name)).union(inputs)
@@ -43,26 +46,24 @@ public struct Calibrator {
             output.name = tensor
             probe.graph.output.append(output)
         }
-        let session = try InferenceSession(runtime: runtime, model: probe.serialized(), path: model.path)
-        let plain = try InferenceSession(runtime: runtime, model: model.serialized(), path: model.path)
-        let states = try SequenceRunner(session: plain, dataset: dataset)
-        let runner = try SequenceRunner(session: session, dataset: dataset)
-        guard runner.states.map(\.output) == states.states.map(\.output) else {
-            throw JouledError(.unusableData, "\(model.path): which output carries which state is ambiguous; name them alike")
-        }
+        var settings = LoadSettings()
+        // A second copy of large weights in the kernels' layout would save less time than it takes memory.
+        if model.weightBytes > 32 << 20 { settings.entries["session.disable_prepacking"] = "1" }
+        let session = try InferenceSession(runtime: runtime, model: probe.serialized(), path: model.path, settings: settings)
+        probe.proto = Onnx_ModelProto()
+        // The watched tensors must not be taken for the outputs that carry state on.
+        let runner = try SequenceRunner(session: session, dataset: dataset, outputs: Set(model.graph.output.map(\.name)))
         let watched = tensors.filter { !inputs.contains($0) }
         var statistics = Dictionary(uniqueKeysWithValues: tensors.map { ($0, ActivationStatistics()) })
         try runner.run(outputs: watched) { window, values throws(JouledError) in
             for (name, value) in zip(watched, values) {
                 guard value.elementType == 1 else { throw JouledError(.unusableData, "\(model.path): tensor '\(name)' is not float32") }
-                let floats = value.floats
-                guard floats.allSatisfy(\.isFinite) else {
+                guard statistics[name]?.add(value.floats, shape: value.shape, histogram: histograms, peaks: peaksOf.contains(name)) == true else {
                     throw JouledError(.unusableData, "\(dataset.path): window \(window) makes tensor '\(name)' of \(model.path) NaN or infinite")
                 }
-                statistics[name]?.add(floats, shape: value.shape)
             }
             for input in runner.session.inputs where statistics[input.name] != nil {
-                if let value = try dataset.value(window, of: input) { statistics[input.name]?.add(value.floats, shape: value.shape) }
+                if let value = try dataset.value(window, of: input) { statistics[input.name]?.add(value.floats, shape: value.shape, histogram: histograms, peaks: peaksOf.contains(input.name)) }
             }
         }
         return statistics

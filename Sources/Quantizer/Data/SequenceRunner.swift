@@ -11,11 +11,12 @@ public struct SequenceRunner {
     public let results: [TensorSpec]
     private let dataset: Dataset
 
+    /// - Parameter outputs: the model's own outputs, if the session has more that are only watched; nil: all.
     /// - Throws: `.unusableData` where an input is neither in the data nor a state with an output of its shape.
-    public init(session: InferenceSession, dataset: Dataset) throws(JouledError) {
+    public init(session: InferenceSession, dataset: Dataset, outputs: Set<String>? = nil) throws(JouledError) {
         self.session = session
         self.dataset = dataset
-        var free = session.outputs
+        var free = session.outputs.filter { outputs?.contains($0.name) ?? true }
         var states: [(TensorSpec, String)] = []
         for input in session.inputs where try dataset.value(0, of: input) == nil {
             guard input.elementType == .float32, let output = Self.stateOutput(for: input, among: free) else {

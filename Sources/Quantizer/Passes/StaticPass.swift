@@ -32,9 +32,15 @@ struct StaticPass {
     static func tensors(_ graph: Graph, selected: Set<String>) -> [String] {
         let index = GraphIndex(graph)
         var list: [String] = []
-        for node in graph.node where selected.contains(node.label) || followers.contains(node.opType) || movers.contains(node.opType) {
-            for name in node.input.prefix(node.opType == "Concat" || node.opType == "Add" ? node.input.count : 1) + node.output.prefix(1)
-            where index.initializer[name] == nil && !name.isEmpty { list.append(name) }
+        // Whatever a selected operation reads will be integer, so what follows from it can be too.
+        let converted = Set(graph.node.filter { selected.contains($0.label) }.compactMap(\.input.first))
+        for node in graph.node {
+            let isSelected = selected.contains(node.label)
+            guard isSelected || followers.contains(node.opType) || movers.contains(node.opType) else { continue }
+            let data = ["Concat", "Add"].contains(node.opType) ? node.input : Array(node.input.prefix(node.opType == "MatMul" ? 2 : 1))
+            let names = (data + node.output.prefix(1)).filter { !$0.isEmpty && index.initializer[$0] == nil }
+            guard isSelected || data.allSatisfy({ isInteger($0, graph, index, selected, converted) }) else { continue }
+            list += names
         }
         return Array(Set(list)).sorted()
     }

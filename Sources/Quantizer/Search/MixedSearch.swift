@@ -65,7 +65,7 @@ public struct MixedSearch {
     private let runtime: OnnxRuntime
     private let limits: ValidationLimits
     /// The part of the limits that a set may use up here: the data it was chosen on flatters it.
-    public var headroom = 0.8
+    public var headroom = 0.9
     /// Sets whose cost is measured.
     public var finalists = 8
     public var rounds = 40
@@ -88,6 +88,7 @@ public struct MixedSearch {
     public func run(
         _ quantizer: inout ModelQuantizer, _ recipe: Recipe, progress: (String) -> Void = { _ in }
     ) throws(JouledError) -> Result {
+        quantizer.keepsStatistics = true
         let skipped = Set(recipe.names.filter { $0.value.scheme == .skip }.keys)
         let operations = quantizer.operations.filter { !skipped.contains($0.node) && Self.scheme(for: $0.type) != nil }
         guard !operations.isEmpty else { throw JouledError(.invalidRecipe, "\(source.path): has no operation that int8 could make cheaper") }
