@@ -130,6 +130,26 @@ struct SwitchTests {
         try stream.finish()
     }
 
+    @Test("A limit that comes while a stream keeps its option paces it all the same, and goes again")
+    func pacedWithoutChange() throws {
+        let daemon = try daemon()
+        let stream = try TestStream.speech(daemon, ["variant": "fp32"])
+        let decisions = { try daemon.call("io.jouled.Power.ListDecisions")["decisions"]?.arrayValue?.count }
+        #expect(try decisions() == 1)
+        try daemon.setPolicy("tiny")
+        #expect(try decisions() == 1, "the only option there is")
+        let speech = try Reference.speech()
+        let clocks = SystemClocks()
+        let start = clocks.monotonic()
+        try stream.send(speech[..<153_600])
+        #expect(try stream.wait { stream.windows.count == 150 })
+        #expect(clocks.monotonic().since(start) > Seconds(2.4))
+        try daemon.setPolicy("unlimited")
+        try stream.send(speech[153_600..<1_536_000])
+        #expect(try stream.wait(within: Seconds(20)) { stream.windows.count == 1500 }, "\(stream.windows.count)")
+        try stream.finish()
+    }
+
     @Test("While energy is limited, a recording is taken at its own rate, not as fast as it is pushed")
     func paced() throws {
         let daemon = try daemon()
