@@ -66,14 +66,15 @@ struct Explanation {
         return worst
     }
 
-    /// The option of greatest worth that would be better than the choice but does not fit.
+    /// The option of greatest worth, and among equals of least power, that would be better than the choice but does
+    /// not fit: what is said to be missing is what is missing at least.
     private func blockedUpgrade(_ stream: Int) -> Int? {
         prepared.demands[stream].options.indices
             .filter {
                 prepared.exclusion[stream][$0] == nil && worth(stream, $0) > worth(stream, outcome.choice[stream]) + 1e-9
                     && obstacle(stream, $0) != nil
             }
-            .max { worth(stream, $0) < worth(stream, $1) }
+            .max { (worth(stream, $0), -power(stream, $0)) < (worth(stream, $1), -power(stream, $1)) }
     }
 
     // MARK: - The plan
