@@ -1,7 +1,6 @@
 import ArgumentParser
 import ConfigDocument
 import InferenceRuntime
-import JouledDaemon
 import Quantizer
 import Units
 import Wire
@@ -13,7 +12,7 @@ struct RuntimeOptions: ParsableArguments {
 
     func load() throws(JouledError) -> OnnxRuntime {
         OnnxRuntime.disableTelemetry()
-        return try OnnxRuntime(libraryPath: runtimeLibrary ?? environment("JOULED_ONNXRUNTIME") ?? DaemonConfiguration().runtimeLibrary)
+        return try OnnxRuntime(libraryPath: runtimeLibrary ?? RuntimeLibrary.path())
     }
 }
 

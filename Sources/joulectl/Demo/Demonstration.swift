@@ -226,12 +226,7 @@ final class Demonstration {
     }
 
     /// A program beside this one.
-    private func sibling(_ name: String) -> String {
-        var path = [CChar](repeating: 0, count: 4096)
-        let count = readlink("/proc/self/exe", &path, path.count - 1)
-        let own = String(decoding: path.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        return own[..<(own.lastIndex(of: "/") ?? own.startIndex)] + "/" + name
-    }
+    private func sibling(_ name: String) -> String { RuntimeLibrary.ownDirectory + "/" + name }
 
     private func readFile(_ path: String) throws(JouledError) -> [UInt8] {
         guard let file = fopen(path, "r") else { throw JouledError(.demo, "\(path): \(String(cString: strerror(errno)))") }
