@@ -285,7 +285,7 @@ public struct DecisionEngine: Sendable {
             budget: budget.watts, unitUtilization: units, residentBytes: limits.residentBytes,
             switchCost: budget.watts == nil ? Self.changeCostWithoutLimit : Self.switchCost,
             retimeCost: budget.watts == nil ? Self.changeCostWithoutLimit : Self.retimeCost,
-            minimumDwell: limits.minimumDwell, nodeLimit: Self.nodeLimit)
+            minimumDwell: budget.watts == nil ? .zero : limits.minimumDwell, nodeLimit: Self.nodeLimit)
     }
 
     private func powerState(options: [UInt64: [RunOption]], at now: MonotonicTime, wall: WallTime, utcOffset: Seconds) -> PowerState {

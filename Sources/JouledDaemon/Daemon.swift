@@ -52,8 +52,7 @@ public actor Daemon {
         blockingLoop = try EventLoop.startThread(named: "blocking")
         let policies = PolicyStore(directory: configuration.policyDirectory, stateDirectory: configuration.stateDirectory)
         self.policies = policies
-        let name = policyName ?? policies.remembered() ?? configuration.policy
-        let policy = try policies.load(name)
+        let (name, policy) = try Self.firstPolicy(policies, asked: policyName, configured: configuration.policy, journal)
         let models = ModelHost(
             store: ModelStore(root: configuration.modelsDirectory), runtimeLibrary: configuration.runtimeLibrary, loop: blockingLoop)
         let mailbox = Mailbox(loop: loop)
@@ -65,6 +64,25 @@ public actor Daemon {
         self.scheduler = scheduler
         services = Services(
             scheduler: scheduler, policies: policies, journal: journal, hasVirtualDevice: configuration.power.source == .virtual)
+    }
+
+    /// The policy to begin with. A remembered one that is no longer valid must not keep a device from starting: it is
+    /// reported, and the configured one holds.
+    private static func firstPolicy(
+        _ policies: PolicyStore, asked: String?, configured: String, _ journal: any JournalSink
+    ) throws(JouledError) -> (String, PowerPolicy) {
+        if asked == nil, let remembered = policies.remembered() {
+            do throws(JouledError) {
+                return (remembered, try policies.load(remembered))
+            } catch {
+                journal.send(
+                    JournalRecord(
+                        .error, "The policy that was set, \(remembered), is not valid; \(configured) holds instead: \(error)",
+                        messageID: MessageID.policyRefused, fields: [.init("JOULED_POLICY", remembered)]))
+            }
+        }
+        let name = asked ?? configured
+        return (name, try policies.load(name))
     }
 
     /// Listens, reads power for the first time, and tells the service manager that clients are welcome.

@@ -38,7 +38,10 @@ struct Ledger: Sendable {
         count(stream, statistics, isOpen: false)
         closed += open.removeValue(forKey: stream.id) ?? []
         counted[stream.id] = nil
-        while closed.count > Self.closedLimit { fold(closed.removeFirst()) }
+        // Sums stay: there are no more of them than variants of models.
+        while closed.count > Self.closedLimit, let oldest = closed.firstIndex(where: { $0.stream != 0 }) {
+            fold(closed.remove(at: oldest))
+        }
     }
 
     /// Energy spent since the last call.

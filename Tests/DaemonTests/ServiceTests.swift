@@ -177,6 +177,11 @@ struct ServiceTests {
         try daemon.restart()
         #expect(try policy() == "unlimited")
         daemon.directory.write("policies/mine.toml", "kind = \"fixed\"\nwatts = 1\n")
+        try daemon.setPolicy("mine")
+        // A device must start, even if what was chosen is no longer valid.
+        daemon.directory.write("policies/mine.toml", "kind = \"fixed\"\nwats = 1\n")
+        try daemon.restart()
+        #expect(try policy() == "unlimited")
         daemon.directory.write("policy", "torn")
         try daemon.restart()
         #expect(try policy() == "unlimited")
