@@ -53,6 +53,18 @@ int clinux_connect_unix(const char *path) {
     return fd;
 }
 
+int clinux_probe_unix(const char *path) {
+    struct sockaddr_un address;
+    int failed = unix_address(path, &address);
+    if (failed) return failed;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -errno;
+    int error = connect(fd, (struct sockaddr *)&address, sizeof address) < 0 ? errno : 0;
+    close(fd);
+    if (error == 0 || error == EAGAIN || error == EINPROGRESS) return 1;
+    return error == ECONNREFUSED ? 0 : -error;
+}
+
 int clinux_peer_credentials(int fd, uint32_t *uid, uint32_t *gid, int32_t *pid) {
     struct ucred peer;
     socklen_t length = sizeof peer;

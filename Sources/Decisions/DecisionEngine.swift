@@ -158,6 +158,9 @@ public struct DecisionEngine: Sendable {
     /// Never plans `variant` of `model` again, because it failed on this device.
     public mutating func quarantine(model: String, variant: String) { quarantined.insert("\(model)/\(variant)") }
 
+    /// Lets variants that failed be tried again, because what made them fail may have been repaired.
+    public mutating func pardon() { quarantined = [] }
+
     /// Takes over factors learned before a restart.
     public mutating func restore(_ energy: EnergyModel) { self.energy = energy }
 

@@ -33,6 +33,8 @@ actor Connection {
     /// A call is being served, so that the next waits.
     private var isServing = false
     private var closesWhenWritten = false
+    /// The client will send nothing more.
+    private var inputEnded = false
 
     /// - Parameter descriptor: a connected, non-blocking socket; owned from now on.
     init(id: UInt64, descriptor: Int32, peer: Peer, loop: EventLoop, services: Services, onClose: @escaping @Sendable (UInt64) -> Void) {
@@ -80,8 +82,11 @@ actor Connection {
     // MARK: Input
 
     private func ready(_ events: Readiness) {
-        if events.contains(.readable) || !events.isDisjoint(with: .failed) { read() }
+        let isGone = !events.isDisjoint(with: .failed)
+        if !inputEnded, events.contains(.readable) || isGone { read() }
         if descriptor >= 0, events.contains(.writable) { write() }
+        // Both sides are closed: nobody waits for what is still being served.
+        if descriptor >= 0, isGone { close() }
     }
 
     private func read() {
@@ -92,7 +97,9 @@ actor Connection {
             if count > 0 { wire.receive(UnsafeRawBufferPointer(rebasing: buffer[..<count])) }
         }
         if count < 0 && errno == EAGAIN { return }
-        guard count > 0 else { return close() }
+        guard count >= 0 else { return close() }
+        // A client may close its side and still wait for replies.
+        if count == 0 { inputEnded = true }
         next()
     }
 
@@ -104,12 +111,21 @@ actor Connection {
             isServing = true
             Task(executorPreference: loop) { await self.serve(call) }
         case .close(let reason):
-            services.note(JournalRecord(.info, "Connection closed: \(reason)", fields: peerFields))
-            close()
-            return
+            return refuse(reason)
+        case nil where inputEnded && backlog.isEmpty:
+            return close()
         case .raw, nil: break
         }
         updateWatch()
+    }
+
+    /// Says what broke the protocol, as the last thing on this connection.
+    private func refuse(_ reason: String) {
+        services.note(JournalRecord(.info, "Connection closed: \(reason)", fields: peerFields))
+        let error: JSONObject = ["error": "io.jouled.ProtocolViolation", "parameters": ["message": .string(reason)]]
+        backlog += JSONValue.object(error).serialized() + [0]
+        closesWhenWritten = true
+        write()
     }
 
     /// Same executor, so no hop is needed.
@@ -119,7 +135,7 @@ actor Connection {
 
     private func updateWatch() {
         guard descriptor >= 0 else { return }
-        var events: Readiness = wire.wantsInput ? .readable : []
+        var events: Readiness = wire.wantsInput && !inputEnded && !closesWhenWritten ? .readable : []
         if !backlog.isEmpty { events.insert(.writable) }
         watch?.setEvents(events)
     }
@@ -201,6 +217,7 @@ actor Connection {
             services.note(JournalRecord(.warning, "Connection closed: the client does not read its replies", fields: peerFields))
             return close()
         }
+        if backlog.isEmpty, closesWhenWritten || (inputEnded && !isServing) { return close() }
         if backlog.isEmpty, isStale, let topic {
             isStale = false
             return publish(topic, services.scheduler.assumeIsolated { $0.view(of: topic) })

@@ -128,11 +128,7 @@ public actor Daemon {
         var result = clinux_listen_unix(path, UInt32(configuration.socketMode), 128)
         if result == -EADDRINUSE {
             // A file without a listener is what a crash leaves behind; one with a listener is another daemon.
-            let probe = clinux_connect_unix(path)
-            guard probe < 0 else {
-                Glibc.close(probe)
-                throw JouledError(.listening, "\(path): another daemon listens there")
-            }
+            guard clinux_probe_unix(path) != 1 else { throw JouledError(.listening, "\(path): another daemon listens there") }
             // Whatever else stands there is not ours to remove.
             var status = stat()
             guard lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK else {

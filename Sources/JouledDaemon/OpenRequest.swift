@@ -32,7 +32,7 @@ struct OpenRequest: Sendable, Equatable {
         critical = try reader.optionalBool("critical")
         variant = try reader.optionalString("variant")
         try reader.finish()
-        guard name.count <= Self.nameLimit, !name.unicodeScalars.contains(where: { $0.value < 0x20 }) else {
+        guard name.count <= Self.nameLimit, !name.unicodeScalars.contains(where: { $0.value < 0x20 || (0x7F...0x9F).contains($0.value) }) else {
             throw reader.invalid("name", "it has control characters or more than \(Self.nameLimit) characters")
         }
         guard let format = SampleFormat(name: formatName) else {

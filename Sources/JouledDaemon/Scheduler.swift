@@ -317,6 +317,9 @@ actor Scheduler {
     func adopt(_ policy: PowerPolicy, named name: String) async {
         let old = engine.policyName
         policyProblem = nil
+        // An operator who reloads may have repaired a bundle or the library, too.
+        failures = [:]
+        engine.pardon()
         engine.adopt(policy, named: name)
         journal.send(
             JournalRecord(

@@ -12,6 +12,10 @@ import Wire
 public actor StreamSession {
     /// Windows answered before other streams get their turn.
     static let windowsPerTurn = 64
+    /// Beyond this a float sample is no measurement, and sums over a window could overflow. NaN is beyond it, too.
+    static let largestSample: Float = 1e9
+    /// Bytes read before other streams get their turn: frames without samples take time as well.
+    static let bytesPerTurn = 128 * 1024
     /// Result bytes that may wait for a slow client before its samples are no longer read.
     static let backlogLimit = 256 * 1024
 
@@ -74,7 +78,8 @@ public actor StreamSession {
         parser = FrameParser(role: .daemon(sampleSize: contract.bytesPerSample))
         decoder = SampleDecoder(contract.format)
         assembler = WindowAssembler(window: contract.window, hop: contract.hop, context: contract.context, channels: contract.channels, slack: max(8192, contract.hop))
-        let burst = max(contract.latencyTolerance.value, 2) * contract.sampleRateHz + Double(contract.window)
+        // What a client may send at once does not grow with its tolerance: energy was budgeted for the stated rate.
+        let burst = min(max(contract.latencyTolerance.value, 2), 5) * contract.sampleRateHz + Double(contract.window)
         pacer = IntakePacer(sampleRateHz: contract.sampleRateHz, burst: burst, at: clocks.monotonic())
         statistics = StreamStatistics(variantCount: variantCount)
     }
@@ -181,7 +186,9 @@ public actor StreamSession {
         }
         while phase == .receiving {
             let now = clocks.monotonic()
-            guard windowsThisTurn < Self.windowsPerTurn else { return schedule.leftMore() }
+            guard windowsThisTurn < Self.windowsPerTurn, read < Self.bytesPerTurn, writer.bytes.count < Self.backlogLimit else {
+                return schedule.leftMore()
+            }
             // All that is read fits into the assembler, even if the model fails on the first window of it.
             var limit = min(buffer.count, assembler.freeSamples * contract.bytesPerSample)
             if assignment.isPaced {
@@ -236,6 +243,8 @@ public actor StreamSession {
             guard !overflow, next <= Self.lastIndex else {
                 throw JouledError(.malformedFrame, "frame \(frame) (GAP): the sample index overflows")
             }
+            // Nothing was lost and nothing is skipped: no reason to forget the past.
+            if hasOrigin, next == assembler.endOfSamples { return }
             skip(to: next, lost: next &- (hasOrigin ? assembler.endOfSamples : header.sampleIndex))
         case .flush:
             owed.flushes += 1
@@ -289,7 +298,7 @@ public actor StreamSession {
             _ = decoder.decode(bytes, into: target)
             if factor != 1 { for index in target.indices { target[index] *= factor } }
             // A NaN would stay in a recurrent state for ever.
-            if contract.format == .f32le { isFinite = target.allSatisfy(\.isFinite) }
+            if contract.format == .f32le { isFinite = target.allSatisfy { $0.magnitude <= Self.largestSample } }
         }
         guard isFinite else {
             throw JouledError(.malformedFrame, "frame \(frame) (DATA): a sample before index \(assembler.endOfSamples) is no finite number")

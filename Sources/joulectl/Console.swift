@@ -37,6 +37,14 @@ enum Console {
 func reporting(_ body: () throws -> Void) throws {
     // A reader that goes away is an error code of write, not a signal.
     signal(SIGPIPE, SIG_IGN)
+    // A closed standard input would lend its number to the next socket, which would then be read as input.
+    while true {
+        let descriptor = open("/dev/null", O_RDWR)
+        guard (0...2).contains(descriptor) else {
+            if descriptor > 2 { close(descriptor) }
+            break
+        }
+    }
     do {
         try body()
     } catch let error as JouledError {
@@ -60,7 +68,7 @@ func explanation(_ error: VarlinkError) -> String {
     switch error.name {
     case "io.jouled.Streams.UnknownModel": return "no model '\(text("model"))'; there are: \(list("known"))"
     case "io.jouled.Streams.UnknownVariant": return "model '\(text("model"))' has no variant '\(text("variant"))'; there are: \(list("known"))"
-    case "io.jouled.Streams.SignalMismatch": return "\(text("field")): the model takes \(text("wanted")), not \(text("got")); jouled does not resample"
+    case "io.jouled.Streams.SignalMismatch": return "\(text("field")): the model takes \(text("wanted")), not \(text("got"))\(text("field") == "sampleRateHz" ? "; jouled does not resample" : "")"
     case "io.jouled.Streams.ModelUnavailable": return "model '\(text("model"))' cannot be served: \(text("reason"))"
     case "io.jouled.Streams.TooManyStreams": return "too many streams are open already"
     case "io.jouled.Policy.UnknownPolicy": return "no policy '\(text("name"))'; there are: \(list("known"))"

@@ -11,6 +11,8 @@ int clinux_accept(int listener);
 int clinux_listen_unix(const char *path, unsigned mode, int backlog);
 /// Connects to a Unix stream socket, close-on-exec. Returns the descriptor or -errno.
 int clinux_connect_unix(const char *path);
+/// Asks without waiting whether anybody listens on a Unix socket: 1 yes (or busy), 0 no, -errno if it cannot be told.
+int clinux_probe_unix(const char *path);
 /// Credentials of the peer of a Unix socket. Returns 0 or -errno.
 int clinux_peer_credentials(int fd, uint32_t *uid, uint32_t *gid, int32_t *pid);
 /// Names the calling thread (at most 15 bytes are kept).

@@ -55,6 +55,9 @@ struct StreamCommand: ParsableCommand {
     var quiet = false
 
     func validate() throws {
+        guard floor.map({ (0...1).contains($0) }) ?? true else { throw ValidationError("--floor must be 0 to 1") }
+        guard weight.map({ (0.001...1000).contains($0) }) ?? true else { throw ValidationError("--weight must be 0.001 to 1000") }
+        guard preroll == nil || pace else { throw ValidationError("--preroll needs --pace") }
         guard (1...(1 << 22)).contains(chunk ?? 1) else { throw ValidationError("--chunk must be 1 to 4194304 bytes") }
     }
 
