@@ -1,3 +1,4 @@
+import JouledTestKit
 import Testing
 import Units
 

@@ -1,3 +1,4 @@
+import JouledTestKit
 import ConfigDocument
 import Testing
 import Units

@@ -1,3 +1,4 @@
+import JouledTestKit
 import Planner
 import Units
 
