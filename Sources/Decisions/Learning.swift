@@ -14,6 +14,11 @@ extension DecisionEngine {
         public var metered: Joules?
         /// One standard deviation of `metered`.
         public var meterError: Joules
+        /// What ran on average while the battery's power was taken, where the caller knows better than the plan: clients
+        /// may send less than they said.
+        public var running: [EnergyObservation.Share]?
+        /// What CPU time says was spent, by unit; the word of last resort, where there is neither meter nor battery.
+        public var timed: [EnergyObservation.Share] = []
         /// One standard deviation of the battery's power reading.
         public var drawError: Watts
 
@@ -31,9 +36,9 @@ extension DecisionEngine {
     /// Takes a look at the battery with what inference did since the one before, learns from both, and from then on
     /// plans ahead by what it learned.
     public mutating func observe(_ reading: Reading, usage: Usage, wall: WallTime, utcOffset: Seconds) {
-        learn(usage, reading)
+        let running = running(usage)
+        learn(usage, reading, running: running.profiled)
         let own = usage.span.value > 0 ? spent(usage) / usage.span : .zero
-        let running = runningPower()
         forecast(reading, usage, running: running.watts, wall: wall, utcOffset: utcOffset)
         if let battery = reading.battery, let energy = battery.energy {
             let previous = lastDraw ?? reading.draw
@@ -50,11 +55,17 @@ extension DecisionEngine {
         latency.observe(unit: unit, ratio: ratio, error: error, at: time)
     }
 
+    private func running(_ usage: Usage) -> (watts: Watts, profiled: [(unit: String, watts: Watts)]) {
+        guard let known = usage.running, usage.span.value > 0 else { return runningPower() }
+        let watts = known.reduce(Watts.zero) { $0 + $1.energy * energy.scale(of: $1.unit).factor / usage.span }
+        return (watts, known.map { ($0.unit, $0.energy / usage.span) })
+    }
+
     private func spent(_ usage: Usage) -> Joules {
         usage.profiled.reduce(.zero) { $0 + $1.energy * energy.scale(of: $1.unit).factor }
     }
 
-    private mutating func learn(_ usage: Usage, _ reading: Reading) {
+    private mutating func learn(_ usage: Usage, _ reading: Reading, running: [(unit: String, watts: Watts)]) {
         if let metered = usage.metered {
             energy.observe(
                 EnergyObservation(
@@ -62,12 +73,22 @@ extension DecisionEngine {
                     time: reading.takenAt))
             return
         }
+        guard reading.battery != nil else { return learnFromTime(usage, at: reading.takenAt) }
         // A sun or a charger hides what the rest of the device takes.
         guard let draw = reading.draw, !reading.acOnline, !forecaster.isCharging else { return }
-        attribution.observe(draw: draw, profiled: runningPower().profiled, noise: usage.drawError, at: reading.takenAt)
+        attribution.observe(draw: draw, profiled: running, noise: usage.drawError, at: reading.takenAt)
         for unit in attribution.knownUnits {
             guard let known = attribution.factor(of: unit) else { continue }
             energy.adopt(unit: unit, factor: known.factor, variance: known.variance)
+        }
+    }
+
+    /// Without any meter a unit's factor is what its CPU time is to the profile's.
+    private mutating func learnFromTime(_ usage: Usage, at time: MonotonicTime) {
+        for share in usage.timed {
+            guard let profiled = usage.profiled.first(where: { $0.unit == share.unit }) else { continue }
+            energy.observe(
+                unit: share.unit, predicted: profiled.energy, measured: share.energy, error: share.energy * 0.2, basis: .modelled, time: time)
         }
     }
 

@@ -36,6 +36,8 @@ public struct DaemonConfiguration: Sendable, Equatable {
         public var sysfsRoot = "/sys"
         /// Time between readings, and with them the slow tick of decisions.
         public var pollInterval = Seconds(30)
+        /// Time that a stream keeps its variant before a better one is worth changing to.
+        public var dwell = Seconds(600)
         /// Power of one busy core: turns CPU time into energy where no meter exists.
         public var wattsPerCore = Watts(1.5)
     }
@@ -50,6 +52,8 @@ public struct DaemonConfiguration: Sendable, Equatable {
         public var gaugeQuantumPercent = 1.0
         public var gaugePowerNoise = 0.02
         public var seed = 1
+        /// True joules per joule of the profiles: what learning has to find out.
+        public var inferenceFactor = 1.0
     }
 
     /// What clients may use up together.
@@ -118,6 +122,7 @@ extension DaemonConfiguration.PowerSettings {
         self.source = source
         sysfsRoot = try table.string("sysfs_root", default: sysfsRoot)
         pollInterval = try table.duration("poll", default: pollInterval, range: Seconds(0.1)...Seconds(3600))
+        dwell = try table.duration("dwell", default: dwell, range: Seconds(0)...Seconds(86400))
         wattsPerCore = Watts(try table.number("watts_per_core", default: wattsPerCore.value, range: 0.001...1000))
         try table.finish()
     }
@@ -133,6 +138,7 @@ extension DaemonConfiguration.VirtualDeviceSettings {
         gaugeQuantumPercent = try table.number("gauge_quantum_percent", default: gaugeQuantumPercent, range: 0...50)
         gaugePowerNoise = try table.number("gauge_power_noise", default: gaugePowerNoise, range: 0...1)
         seed = try table.integer("seed", default: seed)
+        inferenceFactor = try table.number("inference_factor", default: inferenceFactor, range: 0.01...100)
         try table.finish()
     }
 }

@@ -19,8 +19,8 @@ struct Ledger: Sendable {
 
     private(set) var closed: [Entry] = []
     private(set) var open: [UInt64: [Entry]] = [:]
-    private var spent = Joules.zero
-    private var counted: [UInt64: Joules] = [:]
+    private var spent: [String: UnitWork] = [:]
+    private var counted: [UInt64: [UnitWork]] = [:]
 
     var entries: [Entry] { closed + open.keys.sorted().flatMap { open[$0] ?? [] } }
     var totalJoules: Joules { entries.reduce(.zero) { $0 + $1.joules } }
@@ -44,10 +44,10 @@ struct Ledger: Sendable {
         }
     }
 
-    /// Energy spent since the last call.
-    mutating func takeSpent() -> Joules {
-        defer { spent = .zero }
-        return spent
+    /// What was done since the last call, by unit.
+    mutating func takeSpent() -> [UnitWork] {
+        defer { spent = [:] }
+        return spent.keys.sorted().compactMap { spent[$0] }
     }
 
     private mutating func count(_ stream: OpenStream, _ statistics: StreamStatistics, isOpen: Bool) {
@@ -57,8 +57,11 @@ struct Ledger: Sendable {
                 stream: stream.id, name: stream.displayName, model: stream.model.bundle.manifest.name, variant: variant,
                 windows: figures.0, joules: figures.1, isOpen: isOpen)
         }
-        spent += statistics.totalJoules - (counted[stream.id] ?? .zero)
-        counted[stream.id] = statistics.totalJoules
+        for work in statistics.work {
+            let news = work.since(counted[stream.id]?.first { $0.unit == work.unit })
+            spent[work.unit, default: UnitWork(unit: work.unit)] += news
+        }
+        counted[stream.id] = statistics.work
     }
 
     private mutating func fold(_ entry: Entry) {

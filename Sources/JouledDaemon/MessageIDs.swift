@@ -25,4 +25,6 @@ public enum MessageID {
     public static let inferenceStuck = "5c1f0b6a7a3e4d0f9a5be2d8a1c40e0b"
     /// A bundle in the model store cannot be served.
     public static let bundleProblem = "5c1f0b6a7a3e4d0f9a5be2d8a1c40e0c"
+    /// A file of the daemon's state is damaged or cannot be written.
+    public static let stateProblem = "5c1f0b6a7a3e4d0f9a5be2d8a1c40e0d"
 }

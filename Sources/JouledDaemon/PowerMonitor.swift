@@ -58,6 +58,7 @@ actor PowerMonitor {
     private let clocks = SystemClocks()
     private let thermal: ThermalReader?
     private var source: Source
+    private let inferenceFactor: Double
 
     private enum Source {
         case sysfs(PowerSupplyReader)
@@ -67,6 +68,7 @@ actor PowerMonitor {
     init(_ configuration: DaemonConfiguration, loop: EventLoop) {
         self.loop = loop
         let sysfs = SysfsRoot(configuration.power.sysfsRoot)
+        inferenceFactor = configuration.virtualDevice.inferenceFactor
         switch configuration.power.source {
         case .sysfs:
             source = .sysfs(PowerSupplyReader(sysfs: sysfs))
@@ -96,10 +98,11 @@ actor PowerMonitor {
     }
 
     /// Takes what inference spent out of the virtual battery; real ones feel it by themselves.
-    func draw(_ energy: Joules) {
+    /// - Parameter profiled: as the profiles say.
+    func draw(_ profiled: Joules) {
         guard case .virtual(var device) = source else { return }
         device.advance(to: clocks.monotonic())
-        device.draw(energy)
+        device.draw(profiled * inferenceFactor)
         source = .virtual(device)
     }
 

@@ -28,6 +28,7 @@ actor Scheduler {
     var engine: DecisionEngine
     var streams: [UInt64: OpenStream] = [:]
     var ledger = Ledger()
+    var learning: LearnedEnergy
     var history: [DecisionEntry] = []
     var decisionCount = 0
     var lastReading: PowerReading?
@@ -64,13 +65,15 @@ actor Scheduler {
         self.loop = loop
         startedAt = SystemClocks().monotonic()
         lastTick = startedAt
+        learning = LearnedEnergy(path: configuration.stateDirectory + "/energy-model")
         engine = DecisionEngine(
             policyName: policyName, policy: policy,
             limits: .init(
                 unitUtilization: configuration.limits.unitUtilization,
                 residentBytes: configuration.limits.residentMegabytes << 20,
-                minimumDwell: min(Seconds(10), configuration.power.pollInterval * 5),
+                minimumDwell: configuration.power.dwell,
                 restWindow: configuration.power.pollInterval * 15))
+        if let known = learning.load(journal) { engine.restore(known) }
     }
 
     // MARK: Opening and ending streams
@@ -268,16 +271,18 @@ actor Scheduler {
             return Assignment(
                 session: nil, variantIndex: 0, variantName: "", unit: "", cadence: 1, coalescing: 1,
                 // Samples of a paused stream are taken rarely and thrown away.
-                drainPeriod: Seconds(1), energy: .init(wake: .zero, first: .zero, next: .zero), isPaced: isLimited,
+                drainPeriod: Seconds(1), firstWindow: .zero, nextWindow: .zero, isPaced: isLimited,
                 reason: placement.reason)
         }
-        let scale = engine.energy.scale(of: option.plan.unit).factor
         let profile = option.profile
+        let first = profile.wake + profile.first
         return Assignment(
             session: session, variantIndex: UInt16(stream.variantNames.firstIndex(of: option.plan.variant) ?? 0),
             variantName: option.plan.variant, unit: option.plan.unit, cadence: option.plan.cadence,
             coalescing: option.plan.coalescing, drainPeriod: option.drainPeriod,
-            energy: WindowEnergy(wake: profile.wake.energy * scale, first: profile.first.energy * scale, next: profile.next.energy * scale),
+            firstWindow: WindowCost(energy: first.energy, cpu: first.cpu, latency: profile.latency.p50),
+            nextWindow: WindowCost(energy: profile.next.energy, cpu: profile.next.cpu, latency: profile.nextLatency.p50),
+            energyFactor: engine.energy.scale(of: option.plan.unit).factor,
             isPaced: isLimited, reason: placement.reason)
     }
 
@@ -344,8 +349,8 @@ actor Scheduler {
         timer?.cancel()
         timer = nil
         for id in streams.keys.sorted() { await pump.close(id, because: "jouled is stopping") }
-        await refresh()
-        await power.draw(ledger.takeSpent())
+        await account()
+        learning.save(engine.energy, journal)
     }
 
     static func text(_ option: RunOption) -> String {

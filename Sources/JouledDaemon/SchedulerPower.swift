@@ -1,5 +1,7 @@
 import Decisions
+import EnergyModel
 import PowerPolicy
+import PowerTelemetry
 import StreamSessions
 import Systemd
 import Units
@@ -56,22 +58,34 @@ extension Scheduler {
         return ledgerJSON
     }
 
-    private func account() async {
+    /// Adds up what inference did since the last call.
+    func account() async {
         await refresh()
         let now = clocks.monotonic()
         let span = now.since(lastTick)
         guard span > .zero else { return }
-        let spent = ledger.takeSpent()
+        let work = ledger.takeSpent()
         lastTick = now
-        inferencePower = spent / span
-        await power.draw(spent)
+        inferencePower = work.reduce(Joules.zero) { $0 + $1.profiled.energy * engine.energy.scale(of: $1.unit).factor } / span
+        learning.add(work, span: span)
+        for unit in work {
+            guard let slowDown = unit.slowDown else { continue }
+            engine.observeLatency(unit: unit.unit, ratio: slowDown.ratio, error: slowDown.error, at: now)
+        }
+        await power.draw(work.reduce(.zero) { $0 + $1.profiled.energy })
     }
 
     private func readPower() async -> DecisionEngine.Trigger {
         let reading = await power.read()
         let before = lastReading
         lastReading = reading
-        engine.observe(reading.forEngine, own: inferencePower)
+        let seen = reading.forEngine
+        if let usage = learning.usage(upTo: seen, drawError: reading.snapshot.draw?.error ?? .zero) {
+            engine.observe(seen, usage: usage, wall: clocks.wall(), utcOffset: localTimeOffset())
+            learning.saveIfDue(engine.energy, at: reading.readAt, journal)
+        } else {
+            engine.observe(seen, own: inferencePower)
+        }
         for problem in reading.problems where !(before?.problems.contains(problem) ?? false) {
             journal.send(JournalRecord(.warning, problem, messageID: MessageID.powerProblem))
         }

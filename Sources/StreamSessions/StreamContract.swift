@@ -73,19 +73,23 @@ public struct StreamContract: Sendable {
     var allOutputs: [TensorSpec] { outputs + states.map(\.output) }
 }
 
-/// Energy of a window by its place in a wake-up, as the energy model predicts it.
-public struct WindowEnergy: Sendable, Equatable {
-    /// Spent once each wake-up with work.
-    public var wake: Joules
-    /// The first window after a wake-up: caches are cold.
-    public var first: Joules
-    /// Each further window of the same wake-up.
-    public var next: Joules
+/// What a window costs by its place in a wake-up: energy, CPU time and time to the result, as profiled.
+public struct WindowCost: Sendable, Equatable {
+    public var energy: Joules
+    public var cpu: Seconds
+    public var latency: Seconds
 
-    public init(wake: Joules, first: Joules, next: Joules) {
-        self.wake = wake
-        self.first = first
-        self.next = next
+    public init(energy: Joules, cpu: Seconds = .zero, latency: Seconds = .zero) {
+        self.energy = energy
+        self.cpu = cpu
+        self.latency = latency
+    }
+
+    public static let zero = WindowCost(energy: .zero)
+    public static func += (left: inout WindowCost, right: WindowCost) {
+        left.energy += right.energy
+        left.cpu += right.cpu
+        left.latency += right.latency
     }
 }
 
@@ -103,7 +107,12 @@ public struct Assignment: Sendable {
     public var coalescing: Int
     /// Time between reads of the socket; nil reads whenever bytes arrive.
     public var drainPeriod: Seconds?
-    public var energy: WindowEnergy
+    /// The first window of a wake-up, with the wake-up: caches are cold.
+    public var firstWindow: WindowCost
+    /// Each further window of the same wake-up.
+    public var nextWindow: WindowCost
+    /// True joules per profiled joule of `unit`, as learned so far.
+    public var energyFactor: Double
     /// True while energy is limited: samples are taken at the contract's rate at most (with bursts), so that a
     /// client which pushes a recording cannot spend more than the plan allows it.
     public var isPaced: Bool
@@ -112,7 +121,8 @@ public struct Assignment: Sendable {
 
     public init(
         session: InferenceSession?, variantIndex: UInt16, variantName: String, unit: String, cadence: Int,
-        coalescing: Int, drainPeriod: Seconds?, energy: WindowEnergy, isPaced: Bool, reason: String
+        coalescing: Int, drainPeriod: Seconds?, firstWindow: WindowCost, nextWindow: WindowCost, energyFactor: Double = 1,
+        isPaced: Bool, reason: String
     ) {
         self.session = session
         self.variantIndex = variantIndex
@@ -121,7 +131,9 @@ public struct Assignment: Sendable {
         self.cadence = cadence
         self.coalescing = coalescing
         self.drainPeriod = drainPeriod
-        self.energy = energy
+        self.firstWindow = firstWindow
+        self.nextWindow = nextWindow
+        self.energyFactor = energyFactor
         self.isPaced = isPaced
         self.reason = reason
     }

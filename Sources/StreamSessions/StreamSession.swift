@@ -93,7 +93,8 @@ public actor StreamSession {
         let old = assignment
         assignment = new
         schedule.set(period: new.drainPeriod)
-        statistics.joulesPerWindow = new.energy.wake + new.energy.first
+        statistics.joulesPerWindow = new.firstWindow.energy * new.energyFactor
+        if new.session != nil { statistics.runs(on: new.unit) }
         guard engine?.session !== new.session || phase == .faulted || engine == nil else {
             if !new.looksTheSame(as: old) { tellChange(from: old, to: new) }
             return
@@ -150,13 +151,14 @@ public actor StreamSession {
     /// - Parameter buffer: memory for reading, shared by the sessions of a loop.
     func turn(reading buffer: UnsafeMutableRawBufferPointer) -> Turn {
         let cpuBefore = clocks.threadCPU()
+        let begun = clocks.monotonic()
         windowsThisTurn = 0
         let isAwakeAnyway = schedule.wait == .now
         isCold = !isAwakeAnyway
         defer {
             if windowsThisTurn > 0 {
                 statistics.wakes += isAwakeAnyway ? 0 : 1
-                statistics.cpu += clocks.threadCPU() - cpuBefore
+                statistics.count(cpu: clocks.threadCPU() - cpuBefore, latency: clocks.monotonic().since(begun))
             }
         }
         if phase == .receiving { settle() }
@@ -350,10 +352,11 @@ public actor StreamSession {
         try engine.run()
         let outputs = contract.outputs.count
         for index in contract.states.indices { _ = engine.input(index + 1).update(from: engine.output(outputs + index)) }
-        let energy = isCold ? assignment.energy.wake + assignment.energy.first : assignment.energy.next
+        let cost = isCold ? assignment.firstWindow : assignment.nextWindow
+        let energy = cost.energy * assignment.energyFactor
         isCold = false
         windowsThisTurn += 1
-        statistics.count(variant: Int(assignment.variantIndex), joules: energy)
+        statistics.count(variant: Int(assignment.variantIndex), joules: energy, profiled: cost)
         let write = { (values: UnsafeBufferPointer<Float>) in
             self.statistics.remember(values)
             self.writer.result(

@@ -58,7 +58,7 @@ enum TinyModel {
     static func assignment(_ session: InferenceSession?, variant: Int = 0, cadence: Int = 1, period: Seconds? = nil, isPaced: Bool = false) -> Assignment {
         Assignment(
             session: session, variantIndex: UInt16(variant), variantName: session == nil ? "" : "v\(variant)", unit: "cpu", cadence: cadence,
-            coalescing: 1, drainPeriod: period, energy: WindowEnergy(wake: Joules(4), first: Joules(2), next: Joules(1)), isPaced: isPaced,
+            coalescing: 1, drainPeriod: period, firstWindow: WindowCost(energy: Joules(6)), nextWindow: WindowCost(energy: Joules(1)), isPaced: isPaced,
             reason: "because")
     }
 }

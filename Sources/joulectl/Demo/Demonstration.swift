@@ -73,6 +73,7 @@ final class Demonstration {
             [power]
             source = "virtual"
             poll = "1s"
+            dwell = "5s"
             [virtual_device]
             capacity_wh = \(capacity.wattHours)
             initial_percent = 100

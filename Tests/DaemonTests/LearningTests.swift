@@ -1,0 +1,87 @@
+import Decisions
+import EnergyModel
+import JouledTestKit
+import PowerPolicy
+import StreamSessions
+import Testing
+import Units
+import Wire
+
+@testable import JouledDaemon
+
+@Suite("What is learned about energy")
+struct LearningTests {
+    private func reading(taken second: Double, battery: Bool = true) -> DecisionEngine.Reading {
+        .init(
+            battery: battery ? .init(energy: Joules(1000), full: Joules(2000)) : nil, draw: Watts(1), acOnline: !battery,
+            temperature: nil, takenAt: MonotonicTime(nanoseconds: UInt64(second * 1e9)))
+    }
+
+    private func work(_ joules: Double) -> UnitWork {
+        var work = UnitWork(unit: "cpu")
+        work.profiled = WindowCost(energy: Joules(joules), cpu: Seconds(joules), latency: Seconds(joules))
+        work.cpu = Seconds(joules * 3)
+        return work
+    }
+
+    @Test("A gauge that shows the same as before tells nothing; what was done meanwhile counts when it is refreshed")
+    func refresh() throws {
+        var learned = LearnedEnergy(path: "/nonexistent/energy-model")
+        learned.add([work(2)], span: Seconds(30))
+        #expect(learned.usage(upTo: reading(taken: 10), drawError: .zero)?.profiled.first?.energy == Joules(2))
+        for _ in 0..<3 {
+            learned.add([work(1)], span: Seconds(30))
+            #expect(learned.usage(upTo: reading(taken: 10), drawError: .zero) == nil)
+        }
+        learned.add([work(1)], span: Seconds(30))
+        let fresh = learned.usage(upTo: reading(taken: 130), drawError: .zero)
+        let usage = try #require(fresh)
+        #expect(usage.span == Seconds(120) && usage.profiled.first?.energy == Joules(4))
+        #expect(usage.timed.first?.energy == Joules(12))
+    }
+
+    @Test("A gauge that never changes is believed after the slowest gauge's period, and no battery is no gauge to wait for")
+    func stuck() {
+        var learned = LearnedEnergy(path: "/nonexistent/energy-model")
+        _ = learned.usage(upTo: reading(taken: 10), drawError: .zero)
+        learned.add([work(1)], span: LearnedEnergy.slowestGauge)
+        #expect(learned.usage(upTo: reading(taken: 10), drawError: .zero) != nil)
+        learned.add([work(1)], span: Seconds(1))
+        #expect(learned.usage(upTo: reading(taken: 10, battery: false), drawError: .zero) != nil)
+    }
+
+    @Test("A restart goes on with what was learned; a damaged file is told and begun anew")
+    func restart() throws {
+        var settings = DaemonHarness.Settings()
+        let sysfs = FakeSysfs()
+        settings.power = "source = \"sysfs\"\nsysfs_root = \"\(sysfs.path)\"\npoll = \"200ms\""
+        let daemon = try DaemonHarness(settings)
+        let bystander = try Bystander(daemon)
+        let profiled = try price(daemon)
+        try bystander.goOn()
+        // Without battery and meter, CPU time is what is learned from.
+        #expect(eventually(within: Seconds(10)) { (try? price(daemon)) != profiled })
+        try bystander.verify()
+        try daemon.restart()
+        let kept = daemon.directory.text(of: "energy-model")
+        #expect(kept.contains("\nunit 0 modelled "), "\(kept)")
+        #expect(!daemon.journalHas("learning begins anew", within: .zero))
+        daemon.directory.write("energy-model", kept.replacingFirst("modelled", "metered"))
+        try daemon.restart()
+        #expect(daemon.journalHas("learning begins anew", "energy-model", "damaged"))
+        let later = try Bystander(daemon)
+        try later.goOn()
+        try later.verify()
+    }
+
+    private func price(_ daemon: DaemonHarness) throws -> Double? {
+        try daemon.call("io.jouled.Streams.List")["streams"]?.arrayValue?.first?["joulesPerWindow"]?.doubleValue
+    }
+}
+
+extension String {
+    fileprivate func replacingFirst(_ old: String, _ new: String) -> String {
+        let parts = split(separator: old, maxSplits: 1, omittingEmptySubsequences: false)
+        return parts.joined(separator: new)
+    }
+}
