@@ -161,6 +161,11 @@ public struct DecisionEngine: Sendable {
     /// Lets variants that failed be tried again, because what made them fail may have been repaired.
     public mutating func pardon() { quarantined = [] }
 
+    /// Takes a unit's factor that the caller told from a meter which feeds more than inference.
+    public mutating func adopt(metered factor: Double, variance: Double, of unit: String) {
+        energy.adopt(unit: unit, factor: factor, variance: variance, basis: .metered)
+    }
+
     /// Takes over factors learned before a restart.
     public mutating func restore(_ energy: EnergyModel) { self.energy = energy }
 

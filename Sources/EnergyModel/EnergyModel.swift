@@ -192,9 +192,9 @@ public struct EnergyModel: Sendable {
         }
     }
 
-    /// Takes a factor that was told from the battery's power, unless a meter knows better.
-    public mutating func adopt(unit: String, factor: Double, variance: Double) {
-        guard factor.isFinite, variance.isFinite, variance >= 0, scale(of: unit).basis != .metered else { return }
+    /// Takes a factor that was told from a meter or the battery's power of more than inference, unless better evidence is there.
+    public mutating func adopt(unit: String, factor: Double, variance: Double, basis: Basis = .battery) {
+        guard factor.isFinite, variance.isFinite, variance >= 0, scale(of: unit).basis ?? .modelled <= basis else { return }
         let index = index(of: unit)
         factors[index] = min(max(factor, Self.factorRange.lowerBound), Self.factorRange.upperBound)
         for other in units.indices {
@@ -202,7 +202,7 @@ public struct EnergyModel: Sendable {
             covariance[other][index] = 0
         }
         covariance[index][index] = variance
-        evidence[index].basis = .battery
+        evidence[index].basis = basis
         evidence[index].observations += 1
     }
 

@@ -1,5 +1,6 @@
 import ConfigDocument
 import Glibc
+import PowerTelemetry
 import Units
 
 /// All settings of `jouled.toml`, read once; a reload makes a new one.
@@ -38,6 +39,10 @@ public struct DaemonConfiguration: Sendable, Equatable {
         public var pollInterval = Seconds(30)
         /// Time that a stream keeps its variant before a better one is worth changing to.
         public var dwell = Seconds(600)
+        /// Counters of energy; nil: none is read.
+        public var meter: EnergyCounterReader.Source? = .automatic
+        /// Monitor chip on the device's input, `CHIP` or `CHIP/LABEL`, for batteries whose driver tells no power.
+        public var rail: String?
         /// Power of one busy core: turns CPU time into energy where no meter exists.
         public var wattsPerCore = Watts(1.5)
     }
@@ -123,8 +128,28 @@ extension DaemonConfiguration.PowerSettings {
         sysfsRoot = try table.string("sysfs_root", default: sysfsRoot)
         pollInterval = try table.duration("poll", default: pollInterval, range: Seconds(0.1)...Seconds(3600))
         dwell = try table.duration("dwell", default: dwell, range: Seconds(0)...Seconds(86400))
+        meter = try Self.meter(table)
+        rail = try table.optionalString("rail")
         wattsPerCore = Watts(try table.number("watts_per_core", default: wattsPerCore.value, range: 0.001...1000))
         try table.finish()
+    }
+}
+
+extension DaemonConfiguration.PowerSettings {
+    private static func meter(_ table: ConfigTable) throws(JouledError) -> EnergyCounterReader.Source? {
+        let text = try table.string("meter", default: "auto")
+        switch text {
+        case "auto": return .automatic
+        case "none": return nil
+        case "powercap": return .powercap
+        default:
+            let parts = text.split(separator: ":", maxSplits: 1)
+            guard parts.count == 2, parts[0] == "hwmon" else {
+                throw table.error("meter", "is '\(text)', not one of \"auto\", \"none\", \"powercap\", \"hwmon:CHIP\", \"hwmon:CHIP/LABEL\"")
+            }
+            let names = parts[1].split(separator: "/", maxSplits: 1)
+            return .hwmon(chip: String(names[0]), label: names.count > 1 ? String(names[1]) : nil)
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 import Decisions
 import EnergyModel
 import Glibc
+import PowerTelemetry
 import StreamSessions
 import Systemd
 import Units
@@ -9,6 +10,8 @@ import Units
 struct LearnedEnergy: Sendable {
     /// Gauges refresh at least this often, even if what they show stays the same.
     static let slowestGauge = Seconds(360)
+    /// Deviation, as a share, below which a meter is believed to have told inference from other programs.
+    static let tellingDeviation = 0.25
     /// A power cut loses no more of what was learned.
     static let saveInterval = Seconds(600)
 
@@ -16,6 +19,7 @@ struct LearnedEnergy: Sendable {
     private var work: [String: UnitWork] = [:]
     private var span = Seconds.zero
     private var lastTaken: MonotonicTime?
+    private var meter = MeterAttribution()
     private var savedAt: MonotonicTime?
     private var savedText = ""
     private var hasFailed = false
@@ -45,6 +49,28 @@ struct LearnedEnergy: Sendable {
             return .init(unit: unit.unit, energy: unit.profiled.energy * (unit.cpu / unit.profiled.cpu))
         }
         return usage
+    }
+
+    /// Forgets what was done since the last fresh look, because the device slept in between and the battery did not.
+    mutating func slept() {
+        work = [:]
+        span = .zero
+    }
+
+    /// A unit's factor as a meter tells it, with its variance.
+    typealias Factor = (unit: String, factor: Double, variance: Double)
+
+    /// Learns from a meter that feeds the whole processor; gives factors once inference can be told from the rest.
+    mutating func observe(_ sample: EnergySample, busy: Seconds, work: [UnitWork]) -> [Factor] {
+        let own = work.reduce(Seconds.zero) { $0 + $1.cpu }
+        meter.observe(.init(energy: sample.joules.value, error: sample.joules.error, span: sample.span, busy: busy, own: own))
+        guard let told = meter.own, told.joules > 0, told.deviation < Self.tellingDeviation * told.joules else { return [] }
+        return work.compactMap { unit in
+            guard unit.cpu > .zero, unit.profiled.energy > .zero else { return nil }
+            let coreSeconds = unit.cpu.value / unit.profiled.energy.value
+            let deviation = told.deviation * coreSeconds
+            return (unit.unit, told.joules * coreSeconds, deviation * deviation)
+        }
     }
 
     // MARK: File

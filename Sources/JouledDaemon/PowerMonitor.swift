@@ -11,6 +11,12 @@ struct PowerReading: Sendable, Equatable {
     var temperature: Celsius?
     var readAt: MonotonicTime
     var problems: [String]
+    /// Energy by the device's counters since the reading before; nil without such.
+    var meter: EnergySample?
+    /// CPU time of all programs since the reading before.
+    var busy: Seconds?
+    /// How long the device was suspended since the reading before.
+    var slept = Seconds.zero
 
     var acOnline: Bool { snapshot.acOnline }
     /// 0 to 1; nil without a battery.
@@ -59,6 +65,12 @@ actor PowerMonitor {
     private let thermal: ThermalReader?
     private var source: Source
     private let inferenceFactor: Double
+    private var meter: EnergyCounterReader?
+    private let rail: RailReader?
+    private let processor = ProcessorTime()
+    private var busyBefore: Seconds?
+    /// How far boot time is ahead of monotonic time: by the time that the device slept.
+    private var sleep: Seconds?
 
     private enum Source {
         case sysfs(PowerSupplyReader)
@@ -73,16 +85,23 @@ actor PowerMonitor {
         case .sysfs:
             source = .sysfs(PowerSupplyReader(sysfs: sysfs))
             thermal = ThermalReader(sysfs: sysfs)
+            meter = configuration.power.meter.map { EnergyCounterReader(sysfs: sysfs, source: $0) }
+            rail = configuration.power.rail.map { name in
+                let parts = name.split(separator: "/", maxSplits: 1).map(String.init)
+                return RailReader(sysfs: sysfs, chip: parts.first ?? "", label: parts.count > 1 ? parts[1] : nil)
+            }
         case .virtual:
             source = .virtual(VirtualDevice(.init(configuration.virtualDevice), start: clocks.monotonic()))
             thermal = nil
+            meter = nil
+            rail = nil
         }
     }
 
     func read() -> PowerReading {
         let now = clocks.monotonic()
         let heat = thermal?.snapshot()
-        let snapshot: BatterySnapshot
+        var snapshot: BatterySnapshot
         switch source {
         case .sysfs(var reader):
             snapshot = reader.snapshot(at: now)
@@ -92,9 +111,24 @@ actor PowerMonitor {
             snapshot = device.snapshot(at: now)
             source = .virtual(device)
         }
-        return PowerReading(
+        if let rail, snapshot.hasBattery, snapshot.draw == nil, !snapshot.acOnline {
+            let (power, problem) = rail.power()
+            snapshot.draw = power
+            if let problem { snapshot.problems.append(problem) }
+        }
+        let sample = meter?.sample(at: now)
+        var reading = PowerReading(
             snapshot: snapshot, temperature: heat?.hottest?.value, readAt: now,
-            problems: snapshot.problems + (heat?.problems ?? []))
+            problems: snapshot.problems + (heat?.problems ?? []) + (sample?.problems ?? []))
+        if let sample, sample.span > .zero { reading.meter = sample }
+        if meter != nil, let busy = processor.busy() {
+            reading.busy = busyBefore.map { busy - $0 }
+            busyBefore = busy
+        }
+        let ahead = clocks.boot().since(now)
+        reading.slept = max(.zero, ahead - (sleep ?? ahead))
+        sleep = ahead
+        return reading
     }
 
     /// Takes what inference spent out of the virtual battery; real ones feel it by themselves.

@@ -29,6 +29,8 @@ actor Scheduler {
     var streams: [UInt64: OpenStream] = [:]
     var ledger = Ledger()
     var learning: LearnedEnergy
+    /// What inference did between the last two accounts.
+    var lastWork: [UnitWork] = []
     var history: [DecisionEntry] = []
     var decisionCount = 0
     var lastReading: PowerReading?

@@ -9,6 +9,9 @@ import Wire
 
 // Reads power, accounts for what inference drew, and keeps the slow tick.
 extension Scheduler {
+    /// Between the reads of two clocks passes less, suspended is longer.
+    static let shortestSleep = Seconds(0.5)
+
     /// Reads power for the first time, so that the daemon is ready with a budget, and starts the slow tick.
     func begin() async throws {
         timer = try loop.timer { [weak self] in self?.assumeIsolated { $0.tickSoon() } }
@@ -67,6 +70,7 @@ extension Scheduler {
         let work = ledger.takeSpent()
         lastTick = now
         inferencePower = work.reduce(Joules.zero) { $0 + $1.profiled.energy * engine.energy.scale(of: $1.unit).factor } / span
+        lastWork = work
         learning.add(work, span: span)
         for unit in work {
             guard let slowDown = unit.slowDown else { continue }
@@ -79,6 +83,14 @@ extension Scheduler {
         let reading = await power.read()
         let before = lastReading
         lastReading = reading
+        if reading.slept > Self.shortestSleep {
+            learning.slept()
+            journal.send(JournalRecord(.info, "The device slept for \(reading.slept)", messageID: MessageID.powerChanged))
+        } else if let sample = reading.meter, let busy = reading.busy {
+            for told in learning.observe(sample, busy: busy, work: lastWork) {
+                engine.adopt(metered: told.factor, variance: told.variance, of: told.unit)
+            }
+        }
         let seen = reading.forEngine
         if let usage = learning.usage(upTo: seen, drawError: reading.snapshot.draw?.error ?? .zero) {
             engine.observe(seen, usage: usage, wall: clocks.wall(), utcOffset: localTimeOffset())

@@ -50,6 +50,8 @@ public struct SystemClocks: Clocks {
     public init() {}
     public func monotonic() -> MonotonicTime { MonotonicTime(nanoseconds: read(CLOCK_MONOTONIC)) }
     public func wall() -> WallTime { WallTime(secondsSince1970: Double(read(CLOCK_REALTIME)) / 1e9) }
+    /// Like `monotonic`, and going on while the device is suspended.
+    public func boot() -> MonotonicTime { MonotonicTime(nanoseconds: read(CLOCK_BOOTTIME)) }
     /// CPU time that the calling thread has used since it began.
     public func threadCPU() -> Seconds { Seconds(nanoseconds: read(CLOCK_THREAD_CPUTIME_ID)) }
 
