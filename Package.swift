@@ -111,6 +111,6 @@ let package = Package(
         .testTarget(
             name: "DaemonTests",
             dependencies: ["JouledDaemon", "JouledClient", "JouledTestKit", "Units", "Wire", "ModelStore", "Systemd", "CLinux"],
-            swiftSettings: strict),
+            exclude: ["Scripts"], swiftSettings: strict),
     ]
 )

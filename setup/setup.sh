@@ -65,6 +65,9 @@ missing_packages() {
     installed libc6-dev || [[ -e /usr/include/stdio.h ]] || echo libc6-dev
     compgen -G '/usr/include/c++/*/vector' >/dev/null || echo libstdc++-12-dev
     python_is_complete || printf '%s\n' python3 python3-venv
+    # Mocks of /sys with udev's messages, for the tests. Their Python binding belongs to Debian's own Python.
+    local package
+    for package in umockdev gir1.2-umockdev-1.0 python3-gi; do installed "$package" || echo "$package"; done
 }
 
 install_packages() {

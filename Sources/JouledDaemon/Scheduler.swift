@@ -41,6 +41,7 @@ actor Scheduler {
     var standingProblems: [String] { (policyProblem.map { [$0] } ?? []) + bundleProblems }
     private var nextStream: UInt64 = 1
     var timer: LoopTimer?
+    var powerEvents: DeviceMonitor?
     var lastTick: MonotonicTime
     var isTicking = false
     var subscribers: [Topic: [UInt64: Subscriber]] = [:]
@@ -93,6 +94,7 @@ actor Scheduler {
         } catch {
             throw await explain(error, request)
         }
+        if streams.isEmpty { await catchUp() }
         // Other clients may have opened theirs while the bundle was read.
         guard streams.count < configuration.limits.streams, !isStopping else {
             throw VarlinkError("io.jouled.Streams.TooManyStreams", ["limit": JSONValue(configuration.limits.streams)])
@@ -102,6 +104,7 @@ actor Scheduler {
             throw VarlinkError("io.jouled.Streams.ModelUnavailable", ["model": .string(request.model), "reason": .string(reason)])
         }
         streams[id] = stream
+        if streams.count == 1 { timer?.arm(at: clocks.monotonic().advanced(by: configuration.power.pollInterval), accuracy: configuration.power.pollInterval * 0.1) }
         engine.open(stream.engineRequest, at: clocks.monotonic())
         await decide(because: .streamOpened)
         // A variant whose file is broken is quarantined on the way; what is left may be nothing.
@@ -350,6 +353,8 @@ actor Scheduler {
         isStopping = true
         timer?.cancel()
         timer = nil
+        powerEvents?.cancel()
+        powerEvents = nil
         for id in streams.keys.sorted() { await pump.close(id, because: "jouled is stopping") }
         await account()
         learning.save(engine.energy, journal)

@@ -15,6 +15,36 @@ extension Scheduler {
     /// Reads power for the first time, so that the daemon is ready with a budget, and starts the slow tick.
     func begin() async throws {
         timer = try loop.timer { [weak self] in self?.assumeIsolated { $0.tickSoon() } }
+        watchPowerEvents()
+        await tick()
+    }
+
+    /// Plugs are told by udev at once where the sandbox allows; a fake tree has no events.
+    private func watchPowerEvents() {
+        guard configuration.power.source == .sysfs, configuration.power.sysfsRoot == "/sys" else { return }
+        do throws(JouledError) {
+            powerEvents = try loop.deviceMonitor(of: "power_supply") { [weak self] in self?.assumeIsolated { $0.powerChanged() } }
+        } catch {
+            journal.send(JournalRecord(.info, "Power is read every \(configuration.power.pollInterval), for there are no events: \(error)", messageID: MessageID.lifecycle))
+        }
+    }
+
+    /// A flapping plug or a chatty gauge gets one look a second.
+    private func powerChanged() {
+        guard !isStopping else { return }
+        let now = clocks.monotonic()
+        let since = lastReading.map { now.since($0.readAt) } ?? Seconds(.infinity)
+        if since >= Seconds(1) { tickSoon() } else { timer?.arm(at: now.advanced(by: Seconds(1)), accuracy: Seconds(0.1)) }
+    }
+
+    /// Time until power is read again. Without streams there is nothing to decide, and whoever asks gets a fresh reading.
+    private var restTime: Seconds {
+        streams.isEmpty ? max(configuration.power.pollInterval, min(configuration.power.pollInterval * 10, Seconds(600))) : configuration.power.pollInterval
+    }
+
+    /// Makes sure that what is known of power is no older than a reading may be.
+    func catchUp() async {
+        guard let lastReading, clocks.monotonic().since(lastReading.readAt) > configuration.power.pollInterval * 1.1 else { return }
         await tick()
     }
 
@@ -28,9 +58,8 @@ extension Scheduler {
         isTicking = true
         defer {
             isTicking = false
-            let next = clocks.monotonic().advanced(by: configuration.power.pollInterval)
             // A tenth of the interval late is early enough, and lets the kernel share the wake-up.
-            timer?.arm(at: next, accuracy: configuration.power.pollInterval * 0.1)
+            timer?.arm(at: clocks.monotonic().advanced(by: restTime), accuracy: restTime * 0.1)
         }
         await account()
         let trigger = await readPower()
@@ -48,6 +77,7 @@ extension Scheduler {
 
     /// The state of a topic with figures as of now.
     func snapshot(of topic: Topic) async -> Snapshot {
+        await catchUp()
         await refresh()
         return Snapshot(parameters: view(of: topic), revision: revision(of: topic))
     }

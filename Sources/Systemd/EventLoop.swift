@@ -155,6 +155,13 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         return try SignalWatch(loop: self, event: event, signal: signal, handler: handler)
     }
 
+    /// Calls `handler` on the loop whenever udev has news of a device of `subsystem`.
+    /// - Throws: where netlink sockets are refused.
+    public func deviceMonitor(of subsystem: String, _ handler: @escaping () -> Void) throws(JouledError) -> DeviceMonitor {
+        preconditionOnLoop()
+        return try DeviceMonitor(loop: self, event: event, subsystem: subsystem, call: handler)
+    }
+
     func preconditionOnLoop() {
         precondition(isOnLoop || owner.load(ordering: .acquiring) == 0, "event loop used from a foreign thread")
     }
