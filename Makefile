@@ -6,6 +6,7 @@ SHELL := /bin/bash
 DEPS ?= .deps
 PREFIX ?= /usr
 DESTDIR ?=
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 # A static Swift standard library: the device needs no Swift runtime, and the daemon is half the size in memory.
 RELEASE := swift build -c release --static-swift-stdlib
 RELEASE_BIN = $(shell $(RELEASE) --show-bin-path)
@@ -14,7 +15,7 @@ BUNDLES = $(wildcard $(DEPS)/bundles/*/*)
 DRAIN ?= 1.0
 SECONDS_ ?= 60
 
-.PHONY: help setup build profile demo test test-system check install clean distclean
+.PHONY: help setup build profile demo test test-system check install deb clean distclean
 
 help:
 	@echo 'make demo      set up, build, and show jouled at work for a minute (DRAIN=0.8: drain the battery slower)'
@@ -23,6 +24,7 @@ help:
 	@echo 'make build     release build of jouled and joulectl'
 	@echo 'make check     check the configuration, policies and units in this tree'
 	@echo 'make install   install under DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) (after make build)'
+	@echo 'make deb       a Debian package in .build/deb, judged by lintian'
 	@echo 'make clean     remove build products; make distclean: also what set-up downloaded'
 
 setup:
@@ -46,7 +48,7 @@ test: setup
 	swift test --skip-build
 
 # Real systemd and journald in a container; needs root and systemd-container.
-test-system: profile
+test-system: profile deb
 	Tests/System/run.sh
 
 check: build
@@ -56,13 +58,22 @@ install:
 	install -Dm755 $(RELEASE_BIN)/jouled $(DESTDIR)$(PREFIX)/bin/jouled
 	install -Dm755 $(RELEASE_BIN)/joulectl $(DESTDIR)$(PREFIX)/bin/joulectl
 	install -Dm644 $(ORT) $(DESTDIR)$(PREFIX)/lib/jouled/libonnxruntime.so.1
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system systemd/jouled.service systemd/jouled.socket
+	install -Dm644 -t $(DESTDIR)$(UNITDIR) systemd/jouled.service systemd/jouled.socket
 	install -Dm644 docs/man/jouled.8 $(DESTDIR)$(PREFIX)/share/man/man8/jouled.8
 	install -Dm644 docs/man/joulectl.1 $(DESTDIR)$(PREFIX)/share/man/man1/joulectl.1
+	install -Dm644 systemd/jouled.catalog $(DESTDIR)$(PREFIX)/lib/systemd/catalog/jouled.catalog
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(RELEASE_BIN)/joulectl --generate-completion-script bash | sed 1d >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/joulectl
+	$(RELEASE_BIN)/joulectl --generate-completion-script zsh >$(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_joulectl
+	$(RELEASE_BIN)/joulectl --generate-completion-script fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/joulectl.fish
 	install -Dm644 systemd/jouled.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/jouled.conf
 	test -e $(DESTDIR)/etc/jouled/jouled.toml || install -Dm644 config/jouled.toml $(DESTDIR)/etc/jouled/jouled.toml
 	for policy in config/policies/*.toml; do \
 	    test -e $(DESTDIR)/etc/jouled/policies/$${policy##*/} || install -Dm644 $$policy $(DESTDIR)/etc/jouled/policies/$${policy##*/}; done
+
+# Built, packed and judged by lintian; the package is left in .build/deb.
+deb: build
+	packaging/deb.sh . .build/deb
 
 clean:
 	rm -rf .build
