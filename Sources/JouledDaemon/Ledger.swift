@@ -2,7 +2,7 @@ import ModelStore
 import StreamSessions
 import Units
 
-/// Where the energy went: windows and joules by stream and variant since the daemon started.
+/// Where the energy went: windows and joules by stream and variant, over restarts.
 struct Ledger: Sendable {
     struct Entry: Sendable, Equatable {
         var stream: UInt64
@@ -21,6 +21,17 @@ struct Ledger: Sendable {
     private(set) var open: [UInt64: [Entry]] = [:]
     private var spent: [String: UnitWork] = [:]
     private var counted: [UInt64: [UnitWork]] = [:]
+
+    init() {}
+
+    /// Goes on with what an earlier process counted, its streams added up per model and variant.
+    init(earlier entries: [Entry]) {
+        for entry in entries {
+            var closed = entry
+            closed.isOpen = false
+            fold(closed)
+        }
+    }
 
     var entries: [Entry] { closed + open.keys.sorted().flatMap { open[$0] ?? [] } }
     var totalJoules: Joules { entries.reduce(.zero) { $0 + $1.joules } }

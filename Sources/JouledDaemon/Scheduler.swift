@@ -27,19 +27,20 @@ actor Scheduler {
 
     var engine: DecisionEngine
     var streams: [UInt64: OpenStream] = [:]
-    var ledger = Ledger()
+    var ledger: Ledger
+    var ledgerFile: LedgerFile
     var learning: LearnedEnergy
     /// What inference did between the last two accounts.
     var lastWork: [UnitWork] = []
     var history: [DecisionEntry] = []
-    var decisionCount = 0
+    var decisionCount: Int
     var lastReading: PowerReading?
     var inferencePower = Watts.zero
     var bundleProblems: [String] = []
     private var policyProblem: String?
     /// What keeps the daemon from doing its job as asked, for status.
     var standingProblems: [String] { (policyProblem.map { [$0] } ?? []) + bundleProblems }
-    private var nextStream: UInt64 = 1
+    var nextStream: UInt64
     var timer: LoopTimer?
     var powerEvents: DeviceMonitor?
     var lastTick: MonotonicTime
@@ -68,6 +69,11 @@ actor Scheduler {
         self.loop = loop
         startedAt = SystemClocks().monotonic()
         lastTick = startedAt
+        ledgerFile = LedgerFile(directory: configuration.stateDirectory)
+        let earlier = ledgerFile.load(journal)
+        ledger = Ledger(earlier: earlier.entries)
+        nextStream = earlier.nextStream
+        decisionCount = earlier.decisions
         learning = LearnedEnergy(path: configuration.stateDirectory + "/energy-model")
         engine = DecisionEngine(
             policyName: policyName, policy: policy,
@@ -357,6 +363,7 @@ actor Scheduler {
         powerEvents = nil
         for id in streams.keys.sorted() { await pump.close(id, because: "jouled is stopping") }
         await account()
+        keepLedger(isDurable: true)
         learning.save(engine.energy, journal)
     }
 

@@ -88,7 +88,15 @@ extension Scheduler {
 
     func freshLedger() async -> JSONObject {
         await refresh()
+        keepLedger()
         return ledgerJSON
+    }
+
+    /// Writes the ledger before anyone is told of it.
+    func keepLedger(isDurable: Bool = false) {
+        ledgerFile.write(
+            .init(entries: ledger.entries, nextStream: nextStream, decisions: decisionCount), at: clocks.monotonic(), isDurable: isDurable,
+            journal)
     }
 
     /// Adds up what inference did since the last call.
@@ -107,6 +115,7 @@ extension Scheduler {
             engine.observeLatency(unit: unit.unit, ratio: slowDown.ratio, error: slowDown.error, at: now)
         }
         await power.draw(work.reduce(.zero) { $0 + $1.profiled.energy })
+        keepLedger()
     }
 
     private func readPower() async -> DecisionEngine.Trigger {

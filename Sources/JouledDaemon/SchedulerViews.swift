@@ -26,14 +26,7 @@ extension Scheduler {
 
     var ledgerJSON: JSONObject {
         [
-            "entries": .array(
-                ledger.entries.map {
-                    [
-                        "stream": JSONValue($0.stream), "name": .string($0.name), "model": .string($0.model),
-                        "variant": .string($0.variant), "windows": JSONValue($0.windows), "joules": .double($0.joules.value),
-                        "open": .bool($0.isOpen),
-                    ]
-                })
+            "entries": .array(ledger.entries.map { .object($0.json) })
         ]
     }
 

@@ -12,8 +12,8 @@ enum StateFile {
     private static let sizeLimit = 4 << 20
 
     /// - Throws: `.unwritableFile` naming the path and what failed; the old content is then still in place.
-    static func write(_ content: String, to path: String) throws(JouledError) {
-        try AtomicFile.write(magic + checksum(content) + "\n" + content, to: path)
+    static func write(_ content: String, to path: String, isDurable: Bool = true) throws(JouledError) {
+        try AtomicFile.write(magic + checksum(content) + "\n" + content, to: path, isDurable: isDurable)
     }
 
     /// - Throws: `.stateFile` if the file is missing, unreadable, not ours, or damaged.

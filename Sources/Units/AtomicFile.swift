@@ -2,8 +2,10 @@ import Glibc
 
 /// Files that are there whole or not at all.
 public enum AtomicFile {
+    /// - Parameter isDurable: whether the file has to survive a power cut, which costs a write to the disk now; without it the
+    ///   file survives the end of the process only.
     /// - Throws: `.unwritableFile` naming the path and what failed; the old content is then still in place.
-    public static func write(_ content: String, to path: String, mode: mode_t = 0o600) throws(JouledError) {
+    public static func write(_ content: String, to path: String, mode: mode_t = 0o600, isDurable: Bool = true) throws(JouledError) {
         let temporary = path + ".new"
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode)
         guard descriptor >= 0 else { throw failure(temporary, "cannot be written") }
@@ -20,11 +22,12 @@ public enum AtomicFile {
             bytes = bytes.dropFirst(count)
         }
         // The data must be on disk before the name points to it, or a power cut could leave an empty file.
-        guard fsync(descriptor) == 0, close(descriptor) == 0, rename(temporary, path) == 0 else {
+        guard !isDurable || fsync(descriptor) == 0, close(descriptor) == 0, rename(temporary, path) == 0 else {
             let error = failure(path, "cannot be replaced")
             unlink(temporary)
             throw error
         }
+        guard isDurable else { return }
         let slash = path.lastIndex(of: "/")
         let parent = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
         let directory = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)

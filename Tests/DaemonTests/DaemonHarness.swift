@@ -151,6 +151,14 @@ final class DaemonHarness {
         try waitUntilReady()
     }
 
+    /// Kills the daemon without a chance to write anything, and starts it again in the same directory.
+    func crash() throws {
+        process.signal(SIGKILL)
+        _ = process.wait(atMost: Seconds(5))
+        process = try Self.start(settings, directory)
+        try waitUntilReady()
+    }
+
     /// The value of a line of `/proc/PID/status`, e.g. `VmRSS`, as a number.
     func status(_ key: String, of thread: String? = nil) -> Int? {
         let path = "/proc/\(process.id)/" + (thread.map { "task/\($0)/" } ?? "") + "status"
