@@ -4,13 +4,6 @@ import Systemd
 import Units
 import Wire
 
-/// Who is at the other end of a socket, as the kernel says.
-public struct Peer: Sendable, Equatable {
-    public var uid: UInt32
-    public var gid: UInt32
-    public var pid: Int32
-}
-
 /// A client's Varlink connection, on the control loop. When it opens a stream, its socket moves on to the inference loop.
 actor Connection {
     /// Bytes that may wait for a client that does not read before it is cut off.
@@ -220,7 +213,7 @@ actor Connection {
         if backlog.isEmpty, closesWhenWritten || (inputEnded && !isServing) { return close() }
         if backlog.isEmpty, isStale, let topic {
             isStale = false
-            return publish(topic, services.scheduler.assumeIsolated { $0.view(of: topic) })
+            return publish(topic, services.scheduler.assumeIsolated { $0.view(of: topic, for: peer) })
         }
         updateWatch()
     }

@@ -18,6 +18,8 @@ public actor Daemon {
     public nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
 
     private let configuration: DaemonConfiguration
+    private let access: AccessRules
+    private var refusedAt: MonotonicTime?
     private let inferenceLoop: EventLoop
     private let blockingLoop: EventLoop
     private let scheduler: Scheduler
@@ -46,6 +48,9 @@ public actor Daemon {
     /// - Throws: if the policy is not valid or a thread cannot be started.
     public init(configuration: DaemonConfiguration, policyName: String? = nil, journal: any JournalSink, loop: EventLoop) throws(JouledError) {
         self.configuration = configuration
+        var access = configuration.access
+        access.resolve()
+        self.access = access
         self.journal = journal
         self.loop = loop
         inferenceLoop = try EventLoop.startThread(named: "inference")
@@ -150,8 +155,7 @@ public actor Daemon {
                 return
             }
             guard connections.count < configuration.limits.connections else {
-                Glibc.close(descriptor)
-                journal.send(JournalRecord(.warning, "Connection refused: \(connections.count) are open already"))
+                refuse(descriptor, "\(connections.count) connections are open, which is the limit")
                 continue
             }
             admit(descriptor)
@@ -172,11 +176,32 @@ public actor Daemon {
         acceptPause?.arm(at: clocks.monotonic().advanced(by: Seconds(1)), accuracy: Seconds(0.25))
     }
 
+    /// Says why, and closes. One entry a minute is enough for an operator to know.
+    private func refuse(_ descriptor: Int32, _ reason: String) {
+        let error: JSONObject = ["error": "io.jouled.TooManyConnections", "parameters": ["reason": .string(reason)]]
+        let bytes = JSONValue.object(error).serialized() + [0]
+        // A fresh socket takes this much at once; a client that is gone already needs no answer.
+        _ = bytes.withUnsafeBytes { send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL | MSG_DONTWAIT)) }
+        Glibc.close(descriptor)
+        let now = clocks.monotonic()
+        guard refusedAt.map({ now.since($0) > Seconds(60) }) ?? true else { return }
+        refusedAt = now
+        journal.send(JournalRecord(.warning, "Connection refused: \(reason)"))
+    }
+
+    /// Connections that a user has turned into streams. Same executor, so no hop is needed.
+    private func streamsOf(_ uid: UInt32) -> Int {
+        scheduler.assumeIsolated { $0.streams.values.count { $0.peer.uid == uid } }
+    }
+
     private func admit(_ descriptor: Int32) {
-        var peer = Peer(uid: UInt32.max, gid: UInt32.max, pid: 0)
-        guard clinux_peer_credentials(descriptor, &peer.uid, &peer.gid, &peer.pid) == 0 else {
+        guard let peer = access.peer(of: descriptor) else {
             Glibc.close(descriptor)
             return
+        }
+        let limit = access.connectionsPerUser
+        guard peer.isAdmin || connections.values.count(where: { $0.peer.uid == peer.uid }) + streamsOf(peer.uid) < limit else {
+            return refuse(descriptor, "user \(peer.uid) has \(limit) connections, which is the limit")
         }
         let id = nextConnection
         nextConnection += 1

@@ -24,6 +24,7 @@ public struct DaemonConfiguration: Sendable, Equatable {
     public var power = PowerSettings()
     public var virtualDevice = VirtualDeviceSettings()
     public var limits = Limits()
+    public var access = AccessRules()
 
     /// Where battery readings come from.
     public struct PowerSettings: Sendable, Equatable {
@@ -107,6 +108,7 @@ public struct DaemonConfiguration: Sendable, Equatable {
             limits.residentMegabytes = try table.integer("resident_mb", default: limits.residentMegabytes, range: 1...1_048_576)
             try table.finish()
         }
+        if let table = try root.optionalTable("access") { access = try AccessRules(reading: table) }
         try root.finish()
     }
 
@@ -172,7 +174,7 @@ extension DaemonConfiguration {
     /// Reads the file at `path`; without a path, the default file if it exists, else built-in defaults.
     /// - Throws: an error that names file, line and key; a path that was asked for must exist.
     public static func load(_ path: String?, default fallback: String) throws(JouledError) -> DaemonConfiguration {
-        guard let path = path ?? (access(fallback, F_OK) == 0 ? fallback : nil) else { return DaemonConfiguration() }
+        guard let path = path ?? (Glibc.access(fallback, F_OK) == 0 ? fallback : nil) else { return DaemonConfiguration() }
         return try DaemonConfiguration(reading: ConfigDocument.load(path))
     }
 }

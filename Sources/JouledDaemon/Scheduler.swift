@@ -29,6 +29,8 @@ actor Scheduler {
     var streams: [UInt64: OpenStream] = [:]
     var ledger: Ledger
     var ledgerFile: LedgerFile
+    var coarse = CoarseFigures()
+    var quota: EnergyQuota?
     var learning: LearnedEnergy
     /// What inference did between the last two accounts.
     var lastWork: [UnitWork] = []
@@ -69,6 +71,7 @@ actor Scheduler {
         self.loop = loop
         startedAt = SystemClocks().monotonic()
         lastTick = startedAt
+        quota = configuration.access.joulesPerUserAndHour.map { EnergyQuota(limit: $0) }
         ledgerFile = LedgerFile(directory: configuration.stateDirectory)
         let earlier = ledgerFile.load(journal)
         ledger = Ledger(earlier: earlier.entries)
@@ -89,9 +92,7 @@ actor Scheduler {
 
     /// Checks a request, places the stream and loads its variant. The stream runs after `start`.
     func open(_ request: OpenRequest, for peer: Peer) async throws -> StreamOpening {
-        guard streams.count < configuration.limits.streams, !isStopping else {
-            throw VarlinkError("io.jouled.Streams.TooManyStreams", ["limit": JSONValue(configuration.limits.streams)])
-        }
+        try checkRoom(for: peer)
         let id = nextStream
         nextStream += 1
         let hosted: HostedModel
@@ -102,9 +103,7 @@ actor Scheduler {
         }
         if streams.isEmpty { await catchUp() }
         // Other clients may have opened theirs while the bundle was read.
-        guard streams.count < configuration.limits.streams, !isStopping else {
-            throw VarlinkError("io.jouled.Streams.TooManyStreams", ["limit": JSONValue(configuration.limits.streams)])
-        }
+        try checkRoom(for: peer)
         let stream = try OpenStream(id: id, request: request, model: hosted, peer: peer)
         if let reason = unusable(stream) {
             throw VarlinkError("io.jouled.Streams.ModelUnavailable", ["model": .string(request.model), "reason": .string(reason)])
@@ -127,6 +126,21 @@ actor Scheduler {
                 "stream": JSONValue(id), "contract": .object(stream.contractJSON),
                 "variant": .string(placement.option?.plan.variant ?? ""), "reason": .string(placement.reason),
             ])
+    }
+
+    /// - Throws: if there is no room for another stream, or not for this user's.
+    private func checkRoom(for peer: Peer) throws(VarlinkError) {
+        guard streams.count < configuration.limits.streams, !isStopping else {
+            throw VarlinkError("io.jouled.Streams.TooManyStreams", ["limit": JSONValue(configuration.limits.streams)])
+        }
+        guard !peer.isAdmin else { return }
+        let limit = configuration.access.streamsPerUser
+        guard streams.values.count(where: { $0.peer.uid == peer.uid }) < limit else {
+            throw VarlinkError("io.jouled.Streams.TooManyStreams", ["limit": JSONValue(limit)])
+        }
+        if let quota, quota.isExceeded(by: peer.uid, at: clocks.monotonic()) {
+            throw VarlinkError("io.jouled.Streams.EnergyQuotaExceeded", ["joulesPerHour": .double(quota.limit.value)])
+        }
     }
 
     private func explain(_ error: any Error, _ request: OpenRequest) async -> VarlinkError {
@@ -176,6 +190,7 @@ actor Scheduler {
         case .ended(let id, let end, let statistics):
             guard let stream = streams.removeValue(forKey: id) else { return }
             ledger.close(stream, statistics, at: clocks.monotonic())
+            quota?.spend(statistics.totalJoules - stream.statistics.totalJoules, by: stream.peer.uid, at: clocks.monotonic())
             engine.close(id)
             let record = JournalRecord(
                 end.isFault ? .warning : .info,
@@ -233,7 +248,10 @@ actor Scheduler {
         let decision = engine.decide(because: trigger, at: now, wall: clocks.wall(), utcOffset: localTimeOffset())
         journalGoal(decision)
         for change in decision.changes { record(change, of: decision, at: now) }
-        if !decision.changes.isEmpty { publish(.decisions) }
+        if !decision.changes.isEmpty {
+            keepLedger()
+            publish(.decisions)
+        }
         // Whether samples are paced is part of every stream's assignment, of those too that keep their option.
         let isLimited = decision.budget.watts != nil
         let concerned = isLimited == wasLimited ? decision.changes.map(\.stream) : streams.keys.sorted()

@@ -14,6 +14,12 @@ extension Scheduler {
         var seen: Int
     }
 
+    /// What makes one client's view differ from another's; `uid` nil: an admin.
+    private struct View: Hashable {
+        var since: Int
+        var uid: UInt32?
+    }
+
     func revision(of topic: Topic) -> Int { topic == .decisions ? decisionCount : revisions[topic] ?? 0 }
 
     /// Tells a connection each change after number `revision`.
@@ -31,12 +37,14 @@ extension Scheduler {
 
     private func bringUpToDate(_ topic: Topic) {
         let revision = revision(of: topic)
-        var views: [Int: JSONObject] = [:]
+        var views: [View: JSONObject] = [:]
         for (id, subscriber) in subscribers[topic] ?? [:] where subscriber.seen != revision {
             // Only of decisions the view depends on what was seen.
             let since = topic == .decisions ? subscriber.seen : 0
-            let parameters = views[since] ?? view(of: topic, since: since)
-            views[since] = parameters
+            let peer = subscriber.connection.peer
+            let key = View(since: since, uid: peer.isAdmin ? nil : peer.uid)
+            let parameters = views[key] ?? view(of: topic, since: since, for: peer)
+            views[key] = parameters
             subscribers[topic]?[id]?.seen = revision
             subscriber.connection.assumeIsolated { $0.publish(topic, parameters) }
         }

@@ -62,6 +62,7 @@ extension Scheduler {
             timer?.arm(at: clocks.monotonic().advanced(by: restTime), accuracy: restTime * 0.1)
         }
         await account()
+        await enforceQuotas()
         let trigger = await readPower()
         await decide(because: trigger)
         publish(.streams)
@@ -72,24 +73,38 @@ extension Scheduler {
     func refresh() async {
         let reports = await pump.report()
         ledger.update(reports, streams)
-        for (id, statistics) in reports { streams[id]?.statistics = statistics }
+        for (id, statistics) in reports {
+            guard let stream = streams[id] else { continue }
+            quota?.spend(statistics.totalJoules - stream.statistics.totalJoules, by: stream.peer.uid, at: clocks.monotonic())
+            streams[id]?.statistics = statistics
+        }
+    }
+
+    /// Ends the streams of users who spent more than their hour's energy.
+    private func enforceQuotas() async {
+        guard let quota else { return }
+        let now = clocks.monotonic()
+        for (id, stream) in streams where !stream.peer.isAdmin && quota.isExceeded(by: stream.peer.uid, at: now) {
+            await pump.close(id, because: "user \(stream.peer.uid) has spent \(quota.limit) within an hour, which is the limit")
+        }
     }
 
     /// The state of a topic with figures as of now.
-    func snapshot(of topic: Topic) async -> Snapshot {
+    func snapshot(of topic: Topic, for peer: Peer) async -> Snapshot {
         await catchUp()
         await refresh()
-        return Snapshot(parameters: view(of: topic), revision: revision(of: topic))
+        return Snapshot(parameters: view(of: topic, for: peer), revision: revision(of: topic))
     }
 
     func snapshotOfDecisions(limit: Int?) -> Snapshot {
         Snapshot(parameters: decisions(limit: limit), revision: revision(of: .decisions))
     }
 
-    func freshLedger() async -> JSONObject {
+    func freshLedger(for peer: Peer) async -> JSONObject {
         await refresh()
         keepLedger()
-        return ledgerJSON
+        coarse.refresh(streams, ledger, at: clocks.monotonic())
+        return ledgerJSON(for: peer)
     }
 
     /// Writes the ledger before anyone is told of it.

@@ -10,10 +10,11 @@ import Wire
 // What clients see of the scheduler, as JSON.
 extension Scheduler {
     /// The present state of a topic; of decisions those after number `since`.
-    func view(of topic: Topic, since: Int = 0) -> JSONObject {
-        switch topic {
-        case .status: ["status": .object(statusJSON)]
-        case .streams: ["streams": .array(streams.keys.sorted().compactMap { id in streams[id].map { .object(json($0)) } })]
+    func view(of topic: Topic, since: Int = 0, for peer: Peer) -> JSONObject {
+        if !peer.isAdmin { coarse.refresh(streams, ledger, at: clocks.monotonic()) }
+        return switch topic {
+        case .status: ["status": .object(statusJSON(for: peer))]
+        case .streams: ["streams": .array(streams.keys.sorted().compactMap { id in streams[id].map { .object(json($0, for: peer)) } })]
         case .decisions: decisions(limit: nil, since: since)
         }
     }
@@ -24,13 +25,15 @@ extension Scheduler {
         return ["decisions": .array(later.suffix(limit ?? later.count).map { .object($0.json) })]
     }
 
-    var ledgerJSON: JSONObject {
-        [
-            "entries": .array(ledger.entries.map { .object($0.json) })
-        ]
+    func ledgerJSON(for peer: Peer) -> JSONObject {
+        // Whose earlier streams were is no longer known, so that they are nobody's own.
+        func owns(_ entry: Ledger.Entry) -> Bool { peer.isAdmin || streams[entry.stream].map { peer.seesAll(of: $0.peer.uid) } ?? false }
+        let others = coarse.entries.filter { !owns($0) }
+        let own = ledger.entries.filter(owns)
+        return ["entries": .array((own + others).map { .object($0.json) })]
     }
 
-    private var statusJSON: JSONObject {
+    private func statusJSON(for peer: Peer) -> JSONObject {
         let budget = engine.latest?.budget
         let plan = engine.latest?.plan
         let rest = engine.rest.estimate
@@ -38,7 +41,7 @@ extension Scheduler {
             "battery": lastReading?.json ?? .null,
             "budgetWatts": json(budget?.watts),
             "plannedWatts": .double(plan?.totalPower.value ?? 0),
-            "inferenceWatts": .double(inferencePower.value),
+            "inferenceWatts": .double(peer.isAdmin ? inferencePower.value : CoarseFigures.round(inferencePower).value),
             "restWatts": json(rest?.power),
             "restDeviationWatts": json(rest?.deviation),
             "bindingConstraint": .string(plan?.bindingConstraint.description ?? "none"),
@@ -55,10 +58,12 @@ extension Scheduler {
 
     private func json(_ power: Watts?) -> JSONValue { power.map { .double($0.value) } ?? .null }
 
-    private func json(_ stream: OpenStream) -> JSONObject {
+    private func json(_ stream: OpenStream, for peer: Peer) -> JSONObject {
+        let isOwn = peer.seesAll(of: stream.peer.uid)
         let placement = engine.placements[stream.id]
         let option = placement?.option
         let statistics = stream.statistics
+        let (windows, joules) = isOwn ? (statistics.totalWindows, statistics.totalJoules) : coarse.figures(of: stream.id)
         return [
             "stream": JSONValue(stream.id), "name": .string(stream.request.name),
             "model": .string(stream.model.bundle.manifest.name),
@@ -66,11 +71,11 @@ extension Scheduler {
             "cadence": JSONValue(option?.plan.cadence ?? 0), "coalescing": JSONValue(option?.plan.coalescing ?? 0),
             "quality": .double(option?.plan.quality ?? 0), "floor": .double(placement?.rules.floor ?? 0),
             "weight": .double(placement?.rules.weight ?? 0), "critical": .bool(placement?.rules.critical ?? false),
-            "paused": .bool(option == nil), "windows": JSONValue(statistics.totalWindows),
-            "joules": .double(statistics.totalJoules.value),
+            "paused": .bool(option == nil), "windows": JSONValue(windows),
+            "joules": .double(joules.value),
             "joulesPerWindow": .double(option?.energy.joules.value ?? 0),
             "plannedWatts": .double(option?.plan.power.value ?? 0),
-            "lastValues": .array(statistics.lastValues.map { $0.isFinite ? .double(Double($0)) : .null }),
+            "lastValues": .array(isOwn ? statistics.lastValues.map { $0.isFinite ? .double(Double($0)) : .null } : []),
             "lostSamples": JSONValue(statistics.lostSamples), "reason": .string(placement?.reason ?? ""),
             "uid": JSONValue(stream.peer.uid), "basis": .string(option?.energy.basis.rawValue ?? Basis.modelled.rawValue),
         ]

@@ -37,6 +37,13 @@ struct Services: Sendable {
         return interfaces
     }
 
+    /// - Throws: the standard refusal, for those who are no admins.
+    private func allow(_ peer: Peer, to call: VarlinkCall, because what: String) throws(VarlinkError) {
+        guard !peer.isAdmin else { return }
+        note(JournalRecord(.notice, "Refused \(call.method) to user \(peer.uid): \(what) are for admins", fields: [.init("JOULED_PEER_UID", "\(peer.uid)")]))
+        throw .permissionDenied
+    }
+
     func note(_ record: JournalRecord) { journal.send(record) }
 
     /// Answers a call.
@@ -56,10 +63,10 @@ struct Services: Sendable {
         switch call.interface {
         case "org.varlink.service": return .reply(try service(call))
         case "io.jouled.Streams": return try await streams(call, from: peer)
-        case "io.jouled.Power": return try await power(call)
+        case "io.jouled.Power": return try await power(call, from: peer)
         case "io.jouled.Models": return try await models(call)
-        case "io.jouled.Policy": return .reply(try await policy(call))
-        case "io.jouled.VirtualDevice" where hasVirtualDevice: return .reply(try await virtualDevice(call))
+        case "io.jouled.Policy": return .reply(try await policy(call, from: peer))
+        case "io.jouled.VirtualDevice" where hasVirtualDevice: return .reply(try await virtualDevice(call, from: peer))
         default: throw VarlinkError.interfaceNotFound(call.interface)
         }
     }
@@ -90,12 +97,15 @@ struct Services: Sendable {
         switch call.member {
         case "Open":
             guard call.mode == .upgrade else { throw VarlinkError.expectedUpgrade }
-            return .stream(try await scheduler.open(try OpenRequest(call), for: peer))
+            let request = try OpenRequest(call)
+            // Who comes first when energy is short is the operator's to say.
+            if request.critical == true || (request.weight ?? 0) > 1 { try allow(peer, to: call, because: "critical streams, and weights over 1") }
+            return .stream(try await scheduler.open(request, for: peer))
         case "List":
-            return try await state(of: .streams, call)
+            return try await state(of: .streams, call, for: peer)
         case "Ledger":
             try VarlinkParameters(call).finish()
-            return .reply(await scheduler.freshLedger())
+            return .reply(await scheduler.freshLedger(for: peer))
         case "Explain":
             var reader = VarlinkParameters(call)
             let id = UInt64(try reader.int("stream", in: 0...Int64.max))
@@ -108,17 +118,17 @@ struct Services: Sendable {
         }
     }
 
-    private func state(of topic: Topic, _ call: VarlinkCall) async throws -> Answer {
+    private func state(of topic: Topic, _ call: VarlinkCall, for peer: Peer) async throws -> Answer {
         try VarlinkParameters(call).finish()
-        let state = await scheduler.snapshot(of: topic)
+        let state = await scheduler.snapshot(of: topic, for: peer)
         return call.mode == .more ? .monitor(topic, state) : .reply(state.parameters)
     }
 
     // MARK: io.jouled.Power
 
-    private func power(_ call: VarlinkCall) async throws -> Answer {
+    private func power(_ call: VarlinkCall, from peer: Peer) async throws -> Answer {
         switch call.member {
-        case "GetStatus": return try await state(of: .status, call)
+        case "GetStatus": return try await state(of: .status, call, for: peer)
         case "ListDecisions":
             var reader = VarlinkParameters(call)
             let limit = try reader.optionalInt("limit", in: 0...100_000).map(Int.init)
@@ -139,7 +149,7 @@ struct Services: Sendable {
 
     // MARK: io.jouled.Policy
 
-    private func policy(_ call: VarlinkCall) async throws -> JSONObject {
+    private func policy(_ call: VarlinkCall, from peer: Peer) async throws -> JSONObject {
         var reader = VarlinkParameters(call)
         switch call.member {
         case "List":
@@ -149,10 +159,12 @@ struct Services: Sendable {
         case "Set":
             let name = try reader.string("name")
             try reader.finish()
+            try allow(peer, to: call, because: "changes of policy")
             try await put(name, remember: true)
             return [:]
         case "Reload":
             try reader.finish()
+            try allow(peer, to: call, because: "changes of policy")
             try await put(await scheduler.engine.policyName, remember: false)
             return [:]
         default: throw VarlinkError.methodNotFound(call.method)
@@ -184,12 +196,13 @@ struct Services: Sendable {
 
     // MARK: io.jouled.VirtualDevice
 
-    private func virtualDevice(_ call: VarlinkCall) async throws -> JSONObject {
+    private func virtualDevice(_ call: VarlinkCall, from peer: Peer) async throws -> JSONObject {
         guard call.member == "Set" else { throw VarlinkError.methodNotFound(call.method) }
         var reader = VarlinkParameters(call)
         let plugged = try reader.optionalBool("chargerPluggedIn")
         let base = try reader.optionalDouble("baseWatts", in: 0...1e5).map { Watts($0) }
         try reader.finish()
+        try allow(peer, to: call, because: "changes of the device")
         guard let state = await scheduler.setVirtualDevice(chargerPluggedIn: plugged, base: base) else {
             throw VarlinkError.interfaceNotFound(call.interface)
         }

@@ -71,6 +71,9 @@ func explanation(_ error: VarlinkError) -> String {
     case "io.jouled.Streams.SignalMismatch": return "\(text("field")): the model takes \(text("wanted")), not \(text("got"))\(text("field") == "sampleRateHz" ? "; jouled does not resample" : "")"
     case "io.jouled.Streams.ModelUnavailable": return "model '\(text("model"))' cannot be served: \(text("reason"))"
     case "io.jouled.Streams.TooManyStreams": return "too many streams are open already"
+    case "io.jouled.Streams.EnergyQuotaExceeded": return "your streams have spent the energy that one user may spend in an hour; ask an admin, or wait"
+    case "io.jouled.TooManyConnections": return text("reason")
+    case "org.varlink.service.PermissionDenied": return "permission denied: this is for root and members of jouled-admin"
     case "io.jouled.Policy.UnknownPolicy": return "no policy '\(text("name"))'; there are: \(list("known"))"
     case "io.jouled.Policy.InvalidPolicy": return text("problem")
     case "org.varlink.service.InvalidParameter": return "parameter '\(text("parameter"))' is missing, unknown, of the wrong type or out of range"

@@ -50,7 +50,6 @@ struct LedgerTests {
             let begin = SystemClocks().monotonic()
             try daemon.crash()
             slowest = max(slowest, SystemClocks().monotonic().since(begin))
-            // Each process writes a journal of its own.
             #expect(!daemon.journal.contains("left out") && !daemon.journal.contains("begins anew"), "seed \(seed), round \(round): \(daemon.journal)")
         }
         for (key, now) in try totals(daemon) { #expect(now.windows >= told[key]?.windows ?? 0) }

@@ -15,6 +15,8 @@ int clinux_connect_unix(const char *path);
 int clinux_probe_unix(const char *path);
 /// Credentials of the peer of a Unix socket. Returns 0 or -errno.
 int clinux_peer_credentials(int fd, uint32_t *uid, uint32_t *gid, int32_t *pid);
+/// Supplementary groups of the peer of a Unix socket, at most `capacity` of them. Returns their number or -errno.
+int clinux_peer_groups(int fd, uint32_t *groups, int capacity);
 /// Names the calling thread (at most 15 bytes are kept).
 void clinux_name_thread(const char *name);
 /// Returns freed heap pages to the kernel (malloc_trim(0)).

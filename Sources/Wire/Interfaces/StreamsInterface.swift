@@ -61,7 +61,7 @@ public let streamsInterfaceText = """
       joulesPerWindow: float,
       # Power that the plan expects of this stream.
       plannedWatts: float,
-      # First values of the last result; empty before the first.
+      # First values of the last result; empty before the first, and for other users than the stream's and admins.
       lastValues: []float,
       # Samples the client said it lost.
       lostSamples: int,
@@ -73,7 +73,8 @@ public let streamsInterfaceText = """
       basis: string
     )
 
-    # Windows and energy of one stream on one variant since the daemon started.
+    # Windows and energy of one stream on one variant, over restarts. Streams of earlier processes are added up as stream 0.
+    # Of other users' streams clients other than admins see whole joules and thousands of windows, renewed once a minute.
     type LedgerEntry (
       stream: int,
       name: string,
@@ -103,7 +104,7 @@ public let streamsInterfaceText = """
       floor: ?float,
       # The policy's weight if absent.
       weight: ?float,
-      # Paused last. The policy's setting if absent.
+      # Paused last. The policy's setting if absent. For admins, as are weights over 1.
       critical: ?bool,
       # Pins one variant by name.
       variant: ?string
@@ -126,7 +127,9 @@ public let streamsInterfaceText = """
     error SignalMismatch (field: string, wanted: string, got: string)
     # The model cannot be served: its bundle or the runtime library is at fault.
     error ModelUnavailable (model: string, reason: string)
-    # No room for another stream.
+    # No room for another stream, or for another of this user's.
     error TooManyStreams (limit: int)
+    # The user's streams have spent the energy that one user may spend within an hour.
+    error EnergyQuotaExceeded (joulesPerHour: float)
     error UnknownStream (stream: int)
     """
