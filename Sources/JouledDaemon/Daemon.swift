@@ -34,6 +34,9 @@ public actor Daemon {
     private var acceptWatches: [DescriptorWatch] = []
     private var acceptPause: LoopTimer?
     private var watchdog: Watchdog?
+    /// Sockets of streams that the process before this one had open.
+    private var inherited: [UInt64: Int32] = [:]
+    private var handover: Handover? { manager.keepsDescriptors ? Handover(directory: configuration.stateDirectory) : nil }
     private var connections: [UInt64: Connection] = [:]
     private var nextConnection: UInt64 = 1
     private var isStopping = false
@@ -95,6 +98,7 @@ public actor Daemon {
     public func start() async throws {
         try listen()
         try await scheduler.begin()
+        await adoptStreams()
         await scheduler.checkBundles()
         for (signal, action) in [(SIGTERM, Signal.stop), (SIGINT, .stop), (SIGHUP, .reload)] {
             sources.append(try loop.onSignal(signal) { [weak self] in self?.assumeIsolated { $0.react(to: action) } })
@@ -107,6 +111,24 @@ public actor Daemon {
         }
         manager.ready(status: await scheduler.statusLine)
         journal.send(JournalRecord(.info, "jouled \(Services.version) serves on \(configuration.socketPath)", messageID: MessageID.lifecycle))
+    }
+
+    /// Goes on with the streams of the process before this one: their clients notice no more than a pause.
+    private func adoptStreams() async {
+        guard !inherited.isEmpty else { return }
+        let left = Handover(directory: configuration.stateDirectory).take(journal)
+        for (id, descriptor) in inherited.sorted(by: { $0.key < $1.key }) {
+            manager.forget(name: Handover.name(of: id))
+            // Passed descriptors are inheritable and may block.
+            _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
+            _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
+            guard let stream = left[id], let peer = access.peer(of: descriptor) else {
+                Glibc.close(descriptor)
+                continue
+            }
+            await scheduler.adopt(stream, id: id, on: descriptor, from: peer)
+        }
+        inherited = [:]
     }
 
     private enum Signal { case stop, reload }
@@ -123,9 +145,12 @@ public actor Daemon {
     // MARK: Sockets
 
     private func listen() throws(JouledError) {
-        let passed = try ServiceManager.listeningSockets()
-        if !passed.isEmpty {
-            listeners = passed.map(\.descriptor)
+        var sockets: [Int32] = []
+        for (descriptor, name) in try ServiceManager.passedDescriptors() {
+            if let id = Handover.stream(named: name) { inherited[id] = descriptor } else { sockets.append(descriptor) }
+        }
+        if !sockets.isEmpty {
+            listeners = sockets
             for listener in listeners { _ = fcntl(listener, F_SETFL, fcntl(listener, F_GETFL) | O_NONBLOCK) }
             return
         }
@@ -232,7 +257,7 @@ public actor Daemon {
         isStopping = true
         manager.stopping(status: "stopping")
         for watch in acceptWatches { watch.cancel() }
-        await scheduler.stop()
+        await scheduler.stop(handingOver: handover.map { Handover.Giver(handover: $0, manager: manager) })
         closeConnections()
         for listener in listeners { Glibc.close(listener) }
         if ownsSocketFile { unlink(configuration.socketPath) }

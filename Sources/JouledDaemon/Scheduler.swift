@@ -159,7 +159,8 @@ actor Scheduler {
     }
 
     /// Hands the socket of an opened stream to the inference loop.
-    func start(_ id: UInt64, on descriptor: Int32) async {
+    /// - Parameter position: where the process before left it.
+    func start(_ id: UInt64, on descriptor: Int32, from position: StreamPosition? = nil) async {
         guard let stream = streams[id], let placement = engine.placements[id] else {
             await pump.discard(descriptor)
             return
@@ -167,12 +168,13 @@ actor Scheduler {
         streams[id]?.isRunning = true
         let assignment = assignment(for: stream, placement)
         await pump.open(
-            id: id, contract: stream.contract, descriptor: descriptor, variantCount: stream.variantNames.count, assignment: assignment)
+            id: id, contract: stream.contract, descriptor: descriptor, variantCount: stream.variantNames.count, assignment: assignment,
+            from: position)
         // The plan may have moved on while the socket changed hands.
         if let later = engine.placements[id], later.option != placement.option { await apply([id]) }
         journal.send(
             JournalRecord(
-                .info, "Stream \(id) (\(stream.displayName)) opened on \(stream.model.bundle.manifest.name): \(placement.option.map(Self.text) ?? "paused")",
+                .info, "Stream \(id) (\(stream.displayName)) \(position == nil ? "opened" : "goes on") on \(stream.model.bundle.manifest.name): \(placement.option.map(Self.text) ?? "paused")",
                 messageID: MessageID.streamOpened, fields: stream.journalFields))
         publish(.streams)
     }
@@ -372,13 +374,17 @@ actor Scheduler {
 
     // MARK: Ending
 
-    /// Ends all streams, telling their clients, and accounts for the last windows.
-    func stop() async {
+    /// Ends all streams, telling their clients, and accounts for the last windows. Streams that can be handed over to the
+    /// next process are, and their clients are told by that one.
+    func stop(handingOver giver: Handover.Giver?) async {
         isStopping = true
         timer?.cancel()
         timer = nil
         powerEvents?.cancel()
         powerEvents = nil
+        // The last figures of streams that leave with their socket.
+        await account()
+        if let giver { await handOver(by: giver) }
         for id in streams.keys.sorted() { await pump.close(id, because: "jouled is stopping") }
         await account()
         keepLedger(isDurable: true)

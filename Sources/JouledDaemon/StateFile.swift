@@ -9,7 +9,7 @@ import Units
 enum StateFile {
     private static let magic = "jouled-state 1 "
     /// A state file that has grown beyond this is not one of ours.
-    private static let sizeLimit = 4 << 20
+    static let sizeLimit = 4 << 20
 
     /// - Throws: `.unwritableFile` naming the path and what failed; the old content is then still in place.
     static func write(_ content: String, to path: String, isDurable: Bool = true) throws(JouledError) {
@@ -17,13 +17,14 @@ enum StateFile {
     }
 
     /// - Throws: `.stateFile` if the file is missing, unreadable, not ours, or damaged.
-    static func read(_ path: String) throws(JouledError) -> String {
+    /// - Parameter limit: bytes beyond which it is not one of ours.
+    static func read(_ path: String, limit: Int = sizeLimit) throws(JouledError) -> String {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
         guard descriptor >= 0 else { throw failure(path, "cannot be read") }
         defer { close(descriptor) }
         var bytes: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 65536)
-        while bytes.count <= sizeLimit {
+        while bytes.count <= limit {
             let count = Glibc.read(descriptor, &buffer, buffer.count)
             if count < 0 && errno == EINTR { continue }
             guard count >= 0 else { throw failure(path, "cannot be read") }

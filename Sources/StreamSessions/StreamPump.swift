@@ -49,9 +49,13 @@ public actor StreamPump {
     // MARK: Control
 
     /// Takes over a connected, non-blocking socket on which frames begin. The socket is closed when the stream ends.
-    public func open(id: UInt64, contract: StreamContract, descriptor: Int32, variantCount: Int, assignment: Assignment) {
+    /// - Parameter position: where an earlier process left the stream.
+    public func open(
+        id: UInt64, contract: StreamContract, descriptor: Int32, variantCount: Int, assignment: Assignment, from position: StreamPosition? = nil
+    ) {
         let session = StreamSession(id: id, contract: contract, descriptor: descriptor, variantCount: variantCount, assignment: assignment, loop: loop)
         session.assumeIsolated { $0.assign(assignment) }
+        if let position { session.assumeIsolated { $0.resume(from: position) } }
         let entry = Entry(session: session, wait: .readable)
         entries[id] = entry
         do {
@@ -62,6 +66,17 @@ public actor StreamPump {
         } catch {
             end(id, .failed(error.description))
         }
+    }
+
+    /// Lets go of a stream, so that another process can go on with it: its socket, which the caller owns from now on, and
+    /// where it is. Nil for a stream that is on its way out.
+    public func handOver(_ id: UInt64) -> (descriptor: Int32, position: StreamPosition)? {
+        guard let entry = entries[id], let position = entry.session.assumeIsolated({ $0.position() }) else { return nil }
+        let descriptor = fcntl(entry.session.assumeIsolated { $0.descriptor }, F_DUPFD_CLOEXEC, 3)
+        guard descriptor >= 0 else { return nil }
+        entry.watch?.cancel()
+        entries[id] = nil
+        return (descriptor, position)
     }
 
     /// Closes a socket for which there is no stream any more.

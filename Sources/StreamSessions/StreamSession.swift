@@ -27,30 +27,30 @@ public actor StreamSession {
     private nonisolated let loop: EventLoop
     public nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
 
-    private let descriptor: Int32
+    let descriptor: Int32
     private let clocks = SystemClocks()
-    private var parser: FrameParser
-    private var decoder: SampleDecoder
-    private var assembler: WindowAssembler
+    var parser: FrameParser
+    var decoder: SampleDecoder
+    var assembler: WindowAssembler
     private var assignment: Assignment
-    private var engine: InferenceRun?
+    var engine: InferenceRun?
     private var pacer: IntakePacer
     private var schedule = DrainSchedule()
-    private var writer = FrameWriter()
-    private var backlog: [UInt8] = []
+    var writer = FrameWriter()
+    var backlog: [UInt8] = []
     private var scratch: [Float] = []
     private var statistics: StreamStatistics
-    private var phase = Phase.receiving
-    private var hasOrigin = false
+    var phase = Phase.receiving
+    var hasOrigin = false
     /// The ordinal number of the frame being handled. The parser knows it too, but cannot be asked while it calls.
-    private var frame: UInt64 = 0
+    var frame: UInt64 = 0
     private var windowsThisTurn = 0
     /// The first window after sleep pays for the wake-up and for cold caches.
     private var isCold = true
     /// What the client asked for while a failed variant was being replaced.
-    private var owed: (flushes: Int, end: Bool) = (0, false)
+    var owed: (flushes: Int, end: Bool) = (0, false)
 
-    private enum Phase: Equatable {
+    enum Phase: Equatable {
         case receiving
         /// No more samples; leaves when the backlog is written.
         case leaving(StreamEnd)
@@ -141,7 +141,7 @@ public actor StreamSession {
             ["from": text(old), "to": text(new), "unit": .string(new.unit), "cadence": JSONValue(new.cadence)])
     }
 
-    private func tell(_ kind: String, _ message: String, _ fields: JSONObject = [:]) {
+    func tell(_ kind: String, _ message: String, _ fields: JSONObject = [:]) {
         writer.notice(Notice(kind: kind, message: message, fields: fields), sampleIndex: assembler.endOfSamples, time: clocks.monotonic())
     }
 
@@ -286,7 +286,7 @@ public actor StreamSession {
         tell("gap", "\(lost) samples lost; windows begin anew at sample \(index)", ["lost": JSONValue(lost), "at": JSONValue(index)])
     }
 
-    private func resetState() {
+    func resetState() {
         guard let engine else { return }
         for index in contract.states.indices { engine.input(index + 1).update(repeating: 0) }
     }
@@ -374,7 +374,7 @@ public actor StreamSession {
 
     // MARK: Output
 
-    private func fail(_ error: JouledError) {
+    func fail(_ error: JouledError) {
         writer.notice(Notice(error), isError: true, sampleIndex: assembler.endOfSamples, time: clocks.monotonic())
         phase = .leaving(.failed(error.description))
     }

@@ -44,6 +44,24 @@ public struct WindowAssembler: ~Copyable {
         windowNumber = 0
     }
 
+    /// The values held, context first.
+    public var values: [Float] { Array(storage.values[head..<(head + held)]) }
+
+    /// Goes on where another assembler of the same windows was.
+    /// - Parameters:
+    ///   - values: what it held.
+    ///   - start: its `nextWindowStart`.
+    ///   - number: its `windowNumber`.
+    /// - Returns: false, and nothing changes, if it cannot have held that.
+    public mutating func resume(_ values: [Float], start: UInt64, number: UInt64) -> Bool {
+        guard values.count >= context * channels, values.count <= storage.values.count else { return false }
+        restart(at: start)
+        windowNumber = number
+        held = values.count
+        _ = storage.values.update(fromContentsOf: values)
+        return true
+    }
+
     /// Index one past the last sample appended.
     public var endOfSamples: UInt64 { nextWindowStart + UInt64(held / channels - context) }
     /// Samples that can be appended before a window must be taken.

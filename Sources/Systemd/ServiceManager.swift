@@ -26,15 +26,29 @@ public struct ServiceManager: Sendable {
     /// A sign of life for the watchdog.
     public func alive() { notify("WATCHDOG=1") }
 
+    /// True if the manager keeps descriptors for the next process of this service. systemd says so itself from version 254 on;
+    /// for earlier ones the unit does.
+    public var keepsDescriptors: Bool { isListening && (getenv("FDSTORE") != nil || getenv("JOULED_FDSTORE") != nil) }
+
+    /// Gives the manager a descriptor to keep for the next process of this service.
+    /// - Returns: false if it was not sent.
+    public func keep(_ descriptor: Int32, name: String) -> Bool {
+        var descriptor = descriptor
+        return sd_pid_notify_with_fds(0, 0, "FDSTORE=1\nFDNAME=\(name)", &descriptor, 1) > 0
+    }
+
+    /// Takes back a descriptor that the manager keeps; this process's own copy stays open.
+    public func forget(name: String) { notify("FDSTOREREMOVE=1\nFDNAME=\(name)") }
+
     private func notify(_ state: String) {
         if isListening { sd_notify(0, state) }
     }
 
     private func oneLine(_ text: String) -> String { String(text.map { $0 == "\n" ? " " : $0 }) }
 
-    /// Listening sockets passed by socket activation, with their names (`FileDescriptorName=`).
+    /// Descriptors passed by socket activation or kept from the process before, with their names.
     /// - Throws: if the environment speaks of descriptors that are not there.
-    public static func listeningSockets() throws(JouledError) -> [(descriptor: Int32, name: String)] {
+    public static func passedDescriptors() throws(JouledError) -> [(descriptor: Int32, name: String)] {
         var names: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?
         let count = sd_listen_fds_with_names(1, &names)
         guard count >= 0 else {

@@ -51,6 +51,57 @@ public struct FrameParser: Sendable {
         self.role = role
     }
 
+    /// Where a parser is in its input, so that another can go on from there.
+    public struct Position: Hashable, Sendable {
+        /// The ordinal number of the frame.
+        public var ordinal: UInt64
+        /// What was received of its header, up to 24 bytes.
+        public var header: [UInt8]
+        /// Bytes received of its payload.
+        public var received: Int
+        /// A GAP's count, as far as it was received.
+        public var partialGap: UInt64
+
+        public init(ordinal: UInt64, header: [UInt8], received: Int, partialGap: UInt64) {
+            self.ordinal = ordinal
+            self.header = header
+            self.received = received
+            self.partialGap = partialGap
+        }
+    }
+
+    /// Where the daemon's parser is; nil after END or a fault, from which nothing goes on.
+    public var position: Position? {
+        guard !hasEnded, failure == nil else { return nil }
+        var header: [UInt8] = []
+        if let present {
+            present.append(to: &header)
+        } else {
+            withUnsafeBytes(of: partialHeader) { header = Array($0.prefix(headerFilled)) }
+        }
+        return Position(ordinal: ordinal, header: header, received: received, partialGap: partialGap)
+    }
+
+    /// A parser that goes on from `position`.
+    /// - Throws: if no parser of this role can be there.
+    public init(role: Role, from position: Position) throws(JouledError) {
+        self.init(role: role)
+        ordinal = position.ordinal
+        let filled = position.header.count
+        guard filled <= FrameHeader.size else { throw fault("its saved header has \(filled) bytes") }
+        withUnsafeMutableBytes(of: &partialHeader) { header in header.copyBytes(from: position.header) }
+        headerFilled = filled
+        guard filled == FrameHeader.size else { return }
+        headerFilled = 0
+        var fields = (length: UInt32(0), type: UInt16(0), flags: UInt16(0), index: UInt64(0), time: UInt64(0))
+        withUnsafeBytes(of: partialHeader) { fields = Self.fields($0) }
+        let header = try validated(fields)
+        guard (0...Int(header.length)).contains(position.received) else { throw fault("its saved payload is longer than it") }
+        present = header
+        received = position.received
+        partialGap = position.partialGap
+    }
+
     /// The ordinal number of the frame that is being received or comes next, from 1.
     public var frameOrdinal: UInt64 { ordinal }
 

@@ -36,6 +36,9 @@ public struct SampleDecoder: Sendable {
     /// How many bytes of an incomplete sample are held.
     public var pendingBytes: Int { carriedCount }
 
+    /// Those bytes, for another decoder to go on from.
+    public var pending: [UInt8] { (0..<carriedCount).map { UInt8(truncatingIfNeeded: carried >> UInt32(8 * $0)) } }
+
     /// How many samples the next `byteCount` bytes will complete.
     public func samples(completedBy byteCount: Int) -> Int { (carriedCount + byteCount) / format.bytesPerSample }
 

@@ -58,6 +58,9 @@ timeout 120 chroot "$root" dpkg -i /var/cache/jouled-test/jouled.deb >"$work/ins
 mkdir -p "$root/var/lib/jouled" "$root/etc/jouled"
 cp -r "$top/.deps/bundles" "$root/var/lib/jouled/models"
 cp -r "$top/.deps/signals" "$root/var/lib/jouled-signals"
+# Fourteen seconds of the recording: time for a restart and an upgrade.
+head -c $((512 * 2 * 440)) "$top/.deps/signals/speech.s16le" >"$root/var/lib/jouled-signals/speech-short.s16le"
+cp "$top/.deps/references/silero-vad-fp32.jsonl" "$root/var/lib/jouled-signals/reference.jsonl"
 cat >"$root/etc/jouled/jouled.toml" <<'TOML'
 [power]
 source = "virtual"

@@ -44,7 +44,7 @@ private struct Collector {
 struct FrameTests {
     private func time(_ random: inout SeededGenerator) -> MonotonicTime { MonotonicTime(nanoseconds: random.next()) }
 
-    @Test("What a client writes the daemon reads, whatever the split", arguments: seeds(80))
+    @Test("What a client writes the daemon reads, whatever the split, and if another parser goes on at any of them", arguments: seeds(80))
     func inbound(seed: UInt64) throws {
         var random = SeededGenerator(seed: seed)
         let size = [2, 4, 8][Int.random(in: 0...2, using: &random)]
@@ -71,6 +71,9 @@ struct FrameTests {
         var collector = Collector(.daemon(sampleSize: size))
         for piece in random.split(writer.bytes, most: [1, 5, 40, 100_000][Int.random(in: 0...3, using: &random)]) {
             try collector.feed(piece)
+            if let position = collector.parser.position, Bool.random(using: &random) {
+                collector.parser = try FrameParser(role: .daemon(sampleSize: size), from: position)
+            }
         }
         try collector.parser.finish()
         #expect(collector.seen == expected)
