@@ -15,7 +15,7 @@ BUNDLES = $(wildcard $(DEPS)/bundles/*/*)
 DRAIN ?= 1.0
 SECONDS_ ?= 60
 
-.PHONY: help setup build profile demo test test-system check install deb clean distclean
+.PHONY: help setup build profile demo test test-system check install deb fuzz clean distclean
 
 help:
 	@echo 'make demo      set up, build, and show jouled at work for a minute (DRAIN=0.8: drain the battery slower)'
@@ -25,6 +25,7 @@ help:
 	@echo 'make check     check the configuration, policies and units in this tree'
 	@echo 'make install   install under DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) (after make build)'
 	@echo 'make deb       a Debian package in .build/deb, judged by lintian'
+	@echo 'make fuzz      libFuzzer over all parsers, FUZZ_SECONDS=60 each'
 	@echo 'make clean     remove build products; make distclean: also what set-up downloaded'
 
 setup:
@@ -74,6 +75,17 @@ install:
 # Built, packed and judged by lintian; the package is left in .build/deb.
 deb: build
 	packaging/deb.sh . .build/deb
+
+# libFuzzer over all parsers of what comes from outside; new inputs stay in .build/fuzz/corpus, crashes are left beside them.
+FUZZ_SECONDS ?= 60
+fuzz:
+	swift build -c release --product fuzz --scratch-path .build/fuzz -Xswiftc -sanitize=fuzzer -Xswiftc -DLIBFUZZER -Xswiftc -parse-as-library
+	@total=0; for target in $(notdir $(wildcard Tests/Fuzz/Corpus/*)); do \
+	    mkdir -p .build/fuzz/corpus/$$target; \
+	    JOULED_FUZZ_TARGET=$$target .build/fuzz/release/fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=1024 -verbosity=0 -print_final_stats=1 \
+	        -artifact_prefix=.build/fuzz/$$target- .build/fuzz/corpus/$$target Tests/Fuzz/Corpus/$$target 2>.build/fuzz/$$target.log || { tail -30 .build/fuzz/$$target.log; exit 1; }; \
+	    runs=$$(sed -n 's/stat::number_of_executed_units: *//p' .build/fuzz/$$target.log); total=$$((total + runs)); echo "$$target: $$runs executions"; \
+	done; echo "$$total executions, no crash, no hang"
 
 clean:
 	rm -rf .build

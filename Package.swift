@@ -93,6 +93,12 @@ let package = Package(
 
         // Tests.
         module("JouledTestKit", ["Units"]),
+        .target(
+            name: "FuzzTargets",
+            dependencies: ["ConfigDocument", "EnergyModel", "JouledDaemon", "JouledTestKit", "ModelStore", "OnnxGraph", "PowerPolicy", "PowerTelemetry", "Simulation", "Units", "Wire"],
+            path: "Tests/Fuzz/Targets", swiftSettings: strict),
+        .executableTarget(name: "fuzz", dependencies: ["FuzzTargets", "JouledTestKit"], path: "Tests/Fuzz/Driver", swiftSettings: strict),
+        .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets", "JouledTestKit"], swiftSettings: strict),
         tests("Units"),
         tests("ConfigDocument", ["Units"]),
         tests("Wire", ["Units"]),

@@ -36,6 +36,8 @@ public struct ConfigDocument: Sendable {
             let line = text.utf8[..<nul].reduce(1) { $0 + ($1 == UInt8(ascii: "\n") ? 1 : 0) }
             throw JouledError(.configSyntax, "\(file):\(line): a NUL byte does not belong in a text file")
         }
+        let index = LineIndex(text)
+        if let defect = index.defect { throw JouledError(.configSyntax, "\(file):\(defect.line):\(defect.column): \(defect.what)") }
         let table: TOMLTable
         do {
             table = try TOMLTable(string: text)
@@ -46,7 +48,7 @@ public struct ConfigDocument: Sendable {
             throw JouledError(.configSyntax, "\(file):1:1: \(error)")
         }
         self.file = file
-        self.node = try ConfigNode(table, index: LineIndex(text), file: file)
+        self.node = try ConfigNode(table, index: index, file: file)
     }
 
     /// Reads and parses the file at `path`.

@@ -1,8 +1,8 @@
 /// The line of every key of a TOML text, found by scanning it.
 ///
-/// The TOML parser gives places only for syntax errors. This scanner runs on text that already
-/// parsed, so it need not judge the text, only find where keys and array elements begin; on
-/// anything it does not understand it moves on, and a key it missed takes its table's line.
+/// The TOML parser gives places only for syntax errors. This scanner need not judge the text, only find
+/// where keys and array elements begin; on anything it does not understand it moves on, and a key it missed
+/// takes its table's line. It runs before the parser for the few things that the parser cannot take: `defect`.
 struct LineIndex {
     struct Place: Equatable {
         /// Counted from 1.
@@ -12,6 +12,12 @@ struct LineIndex {
     }
 
     private var places: [String: Place] = [:]
+    /// The first thing on which toml++ 3.2 ends the process instead of giving an error, because it asserts (in release builds even
+    /// assumes) what it has not looked at: a header that begins with what no key can begin with, as in `[é]`, and `}` for an
+    /// array's element.
+    private(set) var defect: (line: Int, column: Int, what: String)?
+    /// Arrays and inline tables around the present place; toml++ refuses more than 256.
+    private var depth = 0
     /// Number of tables so far in each array of tables, by its resolved path.
     private var tableCounts: [String: Int] = [:]
     private let bytes: [UInt8]
@@ -80,6 +86,8 @@ struct LineIndex {
         let isArray = at(1, "[")
         advance()
         if isArray { advance() }
+        skipBlanks()
+        if let byte = current, !Self.canBeginKey(byte) { refuse("a table's name begins with a letter, a digit, '_', '-' or a quote") }
         let keys = dottedKey()
         var path = ""
         for (depth, key) in keys.enumerated() {
@@ -101,6 +109,20 @@ struct LineIndex {
         }
         skipToLineEnd()
         return path
+    }
+
+    private mutating func refuse(_ what: String) {
+        guard defect == nil else { return }
+        defect = (line, position - (bytes[..<position].lastIndex(of: UInt8(ascii: "\n")) ?? -1), what)
+    }
+
+    /// True for bare keys, strings, and what toml++ itself refuses with an error: nothing, or the header's end.
+    private static func canBeginKey(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true
+        case UInt8(ascii: "_"), UInt8(ascii: "-"), UInt8(ascii: "\""), UInt8(ascii: "'"), UInt8(ascii: "]"): true
+        default: false
+        }
     }
 
     /// `a.b = value`, at top level or in an inline table.
@@ -129,6 +151,7 @@ struct LineIndex {
         case UInt8(ascii: "["):
             advance()
             elements(until: "]") { scanner, number in
+                if scanner.at(0, "}") { return scanner.refuse("'}' is no element of an array") }
                 let element = "\(path)[\(number)]"
                 scanner.note(element, scanner.line)
                 scanner.value(path: element)
@@ -143,6 +166,9 @@ struct LineIndex {
 
     private mutating func elements(until end: Unicode.Scalar, _ element: (inout LineIndex, Int) -> Void) {
         var number = 0
+        depth += 1
+        defer { depth -= 1 }
+        guard depth <= 256 else { return refuse("arrays and tables are nested more than 256 deep") }
         while true {
             skipFiller()
             if current == nil { return }

@@ -7,7 +7,7 @@ import Wire
 /// Carries open streams from one process of the daemon to the next, over a restart or an upgrade.
 ///
 /// The service manager keeps the sockets; where each stream is lies in a file that is read once.
-struct Handover: Sendable {
+package struct Handover: Sendable {
     /// A stream as its client asked for it, and where it is.
     struct Stream: Sendable, Equatable {
         var request: OpenRequest
@@ -39,21 +39,28 @@ struct Handover: Sendable {
         try StateFile.write(JSONValue.object(object).description, to: path, isDurable: false)
     }
 
+    private static func streams(in text: String, _ path: String) throws(JouledError) -> [UInt64: Stream] {
+        let value = try JSONValue(parsing: text)
+        var streams: [UInt64: Stream] = [:]
+        for member in value.objectValue?.members ?? [] {
+            guard let id = UInt64(member.key), let stream = Stream(member.value) else {
+                throw JouledError(.stateFile, "\(path): stream \(member.key) is not whole")
+            }
+            streams[id] = stream
+        }
+        return streams
+    }
+
+    /// Checks a handover's content, as a process that starts would.
+    package static func check(_ text: String) throws(JouledError) { _ = try streams(in: text, "handover") }
+
     /// Takes what the process before left; the file is gone afterwards. What is damaged is reported.
     func take(_ journal: any JournalSink) -> [UInt64: Stream] {
         do throws(JouledError) {
             // Each of up to a thousand streams may have a full backlog.
             let text = try StateFile.read(path, limit: 1 << 30)
             unlink(path)
-            let value = try JSONValue(parsing: text)
-            var streams: [UInt64: Stream] = [:]
-            for member in value.objectValue?.members ?? [] {
-                guard let id = UInt64(member.key), let stream = Stream(member.value) else {
-                    throw JouledError(.stateFile, "\(path): stream \(member.key) is not whole")
-                }
-                streams[id] = stream
-            }
-            return streams
+            return try Self.streams(in: text, path)
         } catch {
             unlink(path)
             journal.send(JournalRecord(.warning, "Streams of the process before are lost: \(error)", messageID: MessageID.stateProblem))

@@ -8,7 +8,7 @@ import Wire
 /// What a client was told is written first, to a file that survives the end of the process but maybe not a power cut; that
 /// costs no write to the flash by itself. Every ten minutes and at the end the other file is written to the disk for good.
 /// The newer one that is whole counts.
-struct LedgerFile: Sendable {
+package struct LedgerFile: Sendable {
     /// What survives.
     struct Content: Sendable, Equatable {
         var entries: [Ledger.Entry] = []
@@ -43,6 +43,9 @@ struct LedgerFile: Sendable {
         }
         return newest
     }
+
+    /// Checks a ledger's content, as a process that starts would.
+    package static func check(_ text: String) throws(JouledError) { _ = try Content.parse(text, "ledger") }
 
     /// Writes the ledger if it changed, for good if that is due or asked for.
     mutating func write(_ content: Content, at now: MonotonicTime, isDurable asked: Bool = false, _ journal: any JournalSink) {

@@ -6,10 +6,10 @@ import Units
 ///
 /// The first line is `jouled-state 1 CHECKSUM`, the rest is the content. The checksum is FNV-1a (64 bit): it guards against
 /// accidents, not against people who can write the state directory.
-enum StateFile {
+package enum StateFile {
     private static let magic = "jouled-state 1 "
     /// A state file that has grown beyond this is not one of ours.
-    static let sizeLimit = 4 << 20
+    package static let sizeLimit = 4 << 20
 
     /// - Throws: `.unwritableFile` naming the path and what failed; the old content is then still in place.
     static func write(_ content: String, to path: String, isDurable: Bool = true) throws(JouledError) {
@@ -18,7 +18,7 @@ enum StateFile {
 
     /// - Throws: `.stateFile` if the file is missing, unreadable, not ours, or damaged.
     /// - Parameter limit: bytes beyond which it is not one of ours.
-    static func read(_ path: String, limit: Int = sizeLimit) throws(JouledError) -> String {
+    package static func read(_ path: String, limit: Int = sizeLimit) throws(JouledError) -> String {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
         guard descriptor >= 0 else { throw failure(path, "cannot be read") }
         defer { close(descriptor) }
@@ -31,6 +31,11 @@ enum StateFile {
             if count == 0 { break }
             bytes += buffer[..<count]
         }
+        return try content(of: bytes, path)
+    }
+
+    /// What the bytes of a state file hold.
+    package static func content(of bytes: [UInt8], _ path: String) throws(JouledError) -> String {
         guard let newline = bytes.firstIndex(of: UInt8(ascii: "\n")),
             let header = String(validating: bytes[..<newline], as: UTF8.self), header.hasPrefix(magic),
             let content = String(validating: bytes[(newline + 1)...], as: UTF8.self)

@@ -14,7 +14,7 @@ extension Scenario {
     }
 
     /// Reads everything but the trace's rows.
-    init(reading document: ConfigDocument) throws(JouledError) {
+    package init(reading document: ConfigDocument) throws(JouledError) {
         let root = document.root
         _ = try root.string("trace")
         name = try root.string("name")

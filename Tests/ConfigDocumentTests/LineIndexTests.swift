@@ -112,3 +112,31 @@ struct LineIndexTests {
         _ = LineIndex(String(decoding: bytes, as: UTF8.self))
     }
 }
+
+@Suite("What ends the TOML parser is refused before it")
+struct DefectTests {
+    @Test(
+        "An error with line and column instead of the end of the process",
+        arguments: [
+            ("a = 1\n[é]\n", "f:2:2"), ("[ $x ]\n", "f:1:3"), ("[[=]]\n", "f:1:3"), ("[\n", "f:1:2"), ("a = [1,\n }\n", "f:2:2"),
+            ("s = \"\"\"\n[é]\n\"\"\"\n[.a]\n", "f:4:2"),
+        ])
+    func refused(text: String, place: String) {
+        do {
+            _ = try ConfigDocument(file: "f", text: text)
+            Issue.record("\(text) was taken")
+        } catch {
+            #expect(error.message.hasPrefix(place + ": "), "\(error)")
+        }
+    }
+
+    @Test("Nesting is bounded", arguments: [256, 257, 100_000])
+    func nesting(depth: Int) {
+        #expect(throws: (any Error).self) { try ConfigDocument(file: "f", text: "a = " + String(repeating: "[", count: depth) + "1") }
+    }
+
+    @Test("What only looks like it is taken")
+    func taken() throws {
+        _ = try ConfigDocument(file: "f", text: "\"é\" = '[é]'\n[ \"é\" ]\na = [\n # }\n '}', \"[=]\"]\n[[b]]\n")
+    }
+}

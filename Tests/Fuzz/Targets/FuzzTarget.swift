@@ -1,0 +1,110 @@
+import ConfigDocument
+import EnergyModel
+import JouledDaemon
+import JouledTestKit
+import ModelStore
+import OnnxGraph
+import PowerPolicy
+import PowerTelemetry
+import Simulation
+import Units
+import Wire
+
+/// A parser of what comes from outside, fed with bytes that may be anything. A trap or a hang is a defect; an error is the answer
+/// that bad input gets.
+public enum FuzzTarget: String, CaseIterable, Sendable {
+    case varlink, frames, json, configuration, policy, manifest, profile, scenario, sysfs, state, energy, ledger, handover, onnx, idl
+
+    /// Runs the parser on `bytes`.
+    public func run(_ bytes: [UInt8]) {
+        switch self {
+        case .varlink: Self.varlink(bytes)
+        case .frames: Self.frames(bytes)
+        case .json: _ = try? JSONValue(parsing: bytes)
+        case .configuration: with(document: bytes) { (document) throws(JouledError) in _ = try DaemonConfiguration(reading: document) }
+        case .policy: with(document: bytes) { (document) throws(JouledError) in _ = try PowerPolicy(reading: document) }
+        case .manifest: with(document: bytes) { (document) throws(JouledError) in _ = try ModelManifest(reading: document) }
+        case .profile: with(document: bytes) { (document) throws(JouledError) in _ = try DeviceProfile(reading: document) }
+        case .scenario: with(document: bytes) { (document) throws(JouledError) in _ = try Scenario(reading: document) }
+        case .sysfs: Self.sysfs(bytes)
+        case .state: _ = try? StateFile.content(of: bytes, "fuzz")
+        case .energy: _ = try? EnergyModel(persistentText: Self.text(bytes), name: "fuzz")
+        case .ledger: _ = try? LedgerFile.check(Self.text(bytes))
+        case .handover: _ = try? Handover.check(Self.text(bytes))
+        case .onnx: Self.onnx(bytes)
+        case .idl: _ = try? VarlinkDefinition(parsing: Self.text(bytes))
+        }
+    }
+
+    private static func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
+
+    private func with(document bytes: [UInt8], _ read: (ConfigDocument) throws(JouledError) -> Void) {
+        guard let document = try? ConfigDocument(file: "fuzz.toml", text: Self.text(bytes)) else { return }
+        try? read(document)
+    }
+
+    /// The first byte says how the rest is cut, for a split must not matter.
+    private static func pieces(_ bytes: [UInt8]) -> [ArraySlice<UInt8>] {
+        guard let size = bytes.first, size > 0 else { return [bytes.dropFirst()] }
+        let rest = bytes.dropFirst()
+        return stride(from: rest.startIndex, to: rest.endIndex, by: Int(size)).map { rest[$0..<min($0 + Int(size), rest.endIndex)] }
+    }
+
+    private static func varlink(_ bytes: [UInt8]) {
+        var connection = VarlinkServerConnection()
+        for piece in pieces(bytes) {
+            connection.receive(piece)
+            while let action = connection.next() {
+                switch action {
+                case .call(let call):
+                    // Answered in every way that there is.
+                    _ = try? call.mode == .upgrade ? connection.replyUpgrade(call.parameters) : connection.reply(call.parameters)
+                case .close: return
+                case .raw: continue
+                }
+            }
+        }
+    }
+
+    private static func frames(_ bytes: [UInt8]) {
+        for role in [FrameParser.Role.daemon(sampleSize: 2), .daemon(sampleSize: 12), .client] {
+            var parser = FrameParser(role: role)
+            do {
+                for piece in pieces(bytes) {
+                    try piece.withUnsafeBytes { bytes in
+                        try parser.receive(bytes) { (event) throws(JouledError) in
+                            guard case .message(let header, let payload) = event else { return }
+                            if header.type == .result { _ = try ResultPayload(decoding: payload) } else { _ = try Notice(decoding: payload) }
+                        }
+                    }
+                    if case .daemon = role, let position = parser.position { parser = try FrameParser(role: role, from: position) }
+                }
+                try parser.finish()
+            } catch {
+                continue
+            }
+        }
+    }
+
+    /// The lines become the attributes of a battery and a supply.
+    private static func sysfs(_ bytes: [UInt8]) {
+        let names = ["status", "capacity", "energy_full", "energy_now", "power_now", "charge_full", "charge_now", "voltage_now", "current_now", "online", "present", "scope"]
+        let tree = FakeSysfs()
+        tree.write("class/power_supply/BAT0/type", "Battery")
+        tree.write("class/power_supply/AC/type", "Mains")
+        for (name, line) in zip(names, bytes.split(separator: 0x0A, maxSplits: names.count - 1, omittingEmptySubsequences: false)) {
+            tree.write("class/power_supply/\(name == "online" ? "AC" : "BAT0")/\(name)", bytes: Array(line))
+        }
+        var reader = PowerSupplyReader(sysfs: SysfsRoot(tree.path))
+        for second in [0, 30] {
+            let snapshot = reader.snapshot(at: MonotonicTime(nanoseconds: UInt64(second) * 1_000_000_000))
+            precondition(snapshot.chargeFraction.map { (0...1).contains($0.value) } ?? true, "a charge of \(snapshot)")
+            precondition(snapshot.draw.map(\.value.isFinite) ?? true && snapshot.energyNow.map(\.value.isFinite) ?? true, "\(snapshot)")
+        }
+    }
+
+    private static func onnx(_ bytes: [UInt8]) {
+        guard let model = try? OnnxModel.parse(bytes, path: "fuzz.onnx") else { return }
+        try? GraphCheck.check(model)
+    }
+}
