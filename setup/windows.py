@@ -4,8 +4,8 @@ No recording serves two purposes, and no noise either:
 
 |             | speech                          | ECG                                                                   |
 |-------------|---------------------------------|-----------------------------------------------------------------------|
-| calibration | AMI trn01 to trn06              | AHA 0001, first two hours, without what the network calls noise       |
-| selection   | AMI trn07 to trn09, with turns  | STAFF III 001a, 001b (another patient; V1, V5, II), also with noise   |
+| calibration | AMI trn01 to trn06, trn08       | AHA 0001, first two hours, without what the network calls noise       |
+| selection   | AMI trn07, trn09, with turns    | STAFF III 001a, 001b (another patient; V1, V5, II), also with noise   |
 | evaluation  | AMI dev00, dev01, with turns    | AHA 0201, minutes 0 to 25                                             |
 | unlike it   | silero's own test recording     | the same with noise                                                   |
 
@@ -80,8 +80,8 @@ def speech(layout: Layout) -> dict[str, Arrays]:
         return arrays
 
     return {
-        "calibration": cut([f"trn0{n}" for n in range(1, 7)]),
-        "selection": cut([f"trn0{n}" for n in range(7, 10)], "train.rttm"),
+        "calibration": cut([f"trn0{n}" for n in (1, 2, 3, 4, 5, 6, 8)]),
+        "selection": cut([f"trn0{n}" for n in (7, 9)], "train.rttm"),
         "evaluation": cut(["dev00", "dev01"], "development.rttm"),
         "unlike": sequences("input", [speech_frames(read_speech(layout.raw / "test.wav"))]),
     }
