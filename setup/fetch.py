@@ -44,6 +44,7 @@ ARCHIVES: tuple[Archive, ...] = (
         {
             "src/silero_vad/data/silero_vad_16k_sequence.onnx": "silero_vad_16k_sequence.onnx",
             "tests/data/test.wav": "test.wav",
+            "examples/c++/aepyx.wav": "aepyx.wav",
             "LICENSE": "LICENSE.silero-vad",
         },
     ),
@@ -82,9 +83,9 @@ ARCHIVES: tuple[Archive, ...] = (
         "pyannote-audio", "4.0.7", "pyannote_audio-4.0.7.tar.gz",
         "3a903dfb5ca711d134cc2522561c9158b186836f5d62e8a57c46c6648e8a8229",
         {
+            "tests/data/tr\u00f100.wav": "ami/trn00.wav",
             **{f"tests/data/trn{n:02}.wav": f"ami/trn{n:02}.wav" for n in range(1, 10)},
             **{f"tests/data/dev{n:02}.wav": f"ami/dev{n:02}.wav" for n in range(2)},
-            "tests/data/debug.train.rttm": "ami/train.rttm",
             "tests/data/debug.development.rttm": "ami/development.rttm",
             "LICENSE": "LICENSE.pyannote-audio",
         },

@@ -121,9 +121,10 @@ public struct ModelBuilder {
         var problems = limits.broken(by: report)
         if schemes.isEmpty { problems.append("nothing was quantized") }
         for (path, other) in others {
+            let name = path.split(separator: "/").last.map(String.init) ?? path
             // Only what needs no labels: unlike data seldom has any.
             let relaxed = ValidationLimits(agreementMin: limits.agreementMin, p99ErrorMax: limits.p99ErrorMax)
-            problems += relaxed.broken(by: try other.validate(model, seams: false)).map { "\($0) on \(path)" }
+            problems += relaxed.broken(by: try other.validate(model, seams: false)).map { "\($0) on \(name)" }
         }
         return Candidate(attempt: Attempt(id: variant.id, scheme: text, bytes: bytes.count, report: report, problems: problems), bytes: bytes)
     }
