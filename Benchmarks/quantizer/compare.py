@@ -1,6 +1,6 @@
 """joulectl model quantize beside onnxruntime's Python quantizer: same models, same calibration windows, one run.
 
-    python Benchmarks/quantizer/compare.py .build/release/joulectl .deps/windows
+    .deps/venv/bin/python Benchmarks/quantizer/compare.py .build/release/joulectl .deps/windows    (after make bundles)
 
 Prints a Markdown table: file size, error on held-out windows (by joulectl model validate for both), and time. The time of
 onnxruntime's is that of its calls alone, without starting Python; joulectl's is that of the whole command.
