@@ -86,7 +86,7 @@ import Units
             shape = [1, 256]
             [[output]]
             name = "y"
-            label = "p"
+            labels = [\((0..<256).map { "\"c\($0)\"" }.joined(separator: ", "))]
             shape = [1, 256]
             [latency]
             tolerance = "3s"

@@ -181,7 +181,7 @@ public struct ModelBuilder {
             named: candidate.attempt.id, scheme: candidate.attempt.scheme, content: candidate.bytes,
             validation: ModelManifest.Validation(
                 on: "\(recipe.evaluationName): \(windows) windows", agreement: rounded(report.agreement), p99Error: rounded(report.p99Error),
-                aucLoss: report.aucLoss.map(rounded)))
+                meanError: (report.meanError * 1e6).rounded(.up) / 1e6, aucLoss: report.aucLoss.map(rounded)))
     }
 
     /// To the four decimals that mean something.
