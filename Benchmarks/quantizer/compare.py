@@ -8,6 +8,8 @@ onnxruntime's is that of its calls alone, without starting Python; joulectl's is
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import logging
 import subprocess
@@ -99,7 +101,8 @@ def main() -> None:
                 target = Path(scratch) / "theirs.onnx"
                 windows.rewind()
                 begin = time.perf_counter()
-                theirs(model, target, windows)
+                with contextlib.redirect_stdout(io.StringIO()):  # it chats about its histograms
+                    theirs(model, target, windows)
                 seconds = time.perf_counter() - begin
                 report(joulectl, name, scheme, "onnxruntime", model, target, evaluation, seconds)
                 target = Path(scratch) / "ours.onnx"
