@@ -11,17 +11,17 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 RELEASE := swift build -c release --static-swift-stdlib
 RELEASE_BIN = $(shell $(RELEASE) --show-bin-path)
 ORT := $(DEPS)/lib/libonnxruntime.so.1.32.0
-BUNDLES = $(wildcard $(DEPS)/bundles/*/*)
 DRAIN ?= 1.0
 SECONDS_ ?= 60
 
-.PHONY: help setup build profile demo test test-system check install deb fuzz clean distclean
+.PHONY: help setup build bundles profile demo test test-system check install deb fuzz clean distclean
 
 help:
 	@echo 'make demo      set up, build, and show jouled at work for a minute (DRAIN=0.8: drain the battery slower)'
 	@echo 'make test      set up, build, run all tests'
 	@echo 'make test-system  boot real systemd in a container and run the service there (root)'
 	@echo 'make build     release build of jouled and joulectl'
+	@echo 'make bundles   quantize, validate and publish the models into $(DEPS)/bundles, by the recipes in setup/models'
 	@echo 'make check     check the configuration, policies and units in this tree'
 	@echo 'make install   install under DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) (after make build)'
 	@echo 'make deb       a Debian package in .build/deb, judged by lintian'
@@ -35,15 +35,19 @@ build: setup
 	$(RELEASE) --product jouled
 	$(RELEASE) --product joulectl
 
+# joulectl makes the model bundles: where one is out of date, a release joulectl is built first (debug builds are too slow).
+bundles: setup
+	@if setup/bundles.sh --stale; then $(RELEASE) --product joulectl && setup/bundles.sh $(RELEASE_BIN)/joulectl; fi
+
 # Costs differ from device to device, so they are measured here; bundles that have their profile are left alone.
-profile: build
+profile: build bundles
 	@$(RELEASE_BIN)/joulectl model profile --missing --runtime-library $(ORT) $$(ls -d $(DEPS)/bundles/*/*)
 
 demo: profile
 	@$(RELEASE_BIN)/joulectl demo --models $(DEPS)/bundles --runtime-library $(ORT) \
 	    --speech $(DEPS)/signals/speech.s16le --ecg $(DEPS)/signals/ecg-0201.f32le --drain $(DRAIN) --seconds $(SECONDS_)
 
-test: setup
+test: bundles
 	swift build --build-tests
 	@.build/debug/joulectl model profile --missing --rounds 10 --runtime-library $(ORT) $$(ls -d $(DEPS)/bundles/*/*)
 	swift test --skip-build

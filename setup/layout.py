@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +22,16 @@ class Layout:
     def raw(self) -> Path:
         """Files taken out of the archives, unchanged."""
         return self.root / "raw"
+
+    @property
+    def models(self) -> Path:
+        """Float models that had to be converted to ONNX."""
+        return self.root / "models"
+
+    @property
+    def windows(self) -> Path:
+        """Data that models are calibrated, chosen and judged with."""
+        return self.root / "windows"
 
     @property
     def signals(self) -> Path:
@@ -52,14 +61,3 @@ def write_atomically(path: Path, data: bytes) -> None:
     temporary = path.with_name(path.name + ".partial")
     temporary.write_bytes(data)
     os.replace(temporary, path)
-
-
-def replace_directory(new: Path, target: Path) -> None:
-    """Puts the directory `new` in place of `target`; a directory cannot be renamed over a full one."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    old = target.with_name("." + target.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        os.replace(target, old)
-    os.replace(new, target)
-    shutil.rmtree(old, ignore_errors=True)

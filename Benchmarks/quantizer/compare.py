@@ -1,6 +1,6 @@
 """joulectl model quantize beside onnxruntime's Python quantizer: same models, same calibration windows, one run.
 
-    python Benchmarks/quantizer/compare.py .build/release/joulectl .deps/windows
+    .deps/venv/bin/python Benchmarks/quantizer/compare.py .build/release/joulectl .deps/windows    (after make bundles)
 
 Prints a Markdown table: file size, error on held-out windows (by joulectl model validate for both), and time. The time of
 onnxruntime's is that of its calls alone, without starting Python; joulectl's is that of the whole command.
@@ -8,6 +8,8 @@ onnxruntime's is that of its calls alone, without starting Python; joulectl's is
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import logging
 import subprocess
@@ -99,7 +101,8 @@ def main() -> None:
                 target = Path(scratch) / "theirs.onnx"
                 windows.rewind()
                 begin = time.perf_counter()
-                theirs(model, target, windows)
+                with contextlib.redirect_stdout(io.StringIO()):  # it chats about its histograms
+                    theirs(model, target, windows)
                 seconds = time.perf_counter() - begin
                 report(joulectl, name, scheme, "onnxruntime", model, target, evaluation, seconds)
                 target = Path(scratch) / "ours.onnx"

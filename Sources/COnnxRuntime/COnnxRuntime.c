@@ -47,3 +47,4 @@ ORT_SLOT(ReleaseTensorTypeAndShapeInfo, 99);
 ORT_SLOT(ReleaseSessionOptions, 100);
 ORT_SLOT(SessionEndProfiling, 110);
 ORT_SLOT(AddSessionConfigEntry, 130);
+ORT_SLOT(AddExternalInitializers, 210);

@@ -51,9 +51,11 @@ public final class InferenceSession: Sendable {
     ///   - model: the bytes of an `.onnx` file; needed during the call only.
     ///   - modelPath: where they come from, for messages.
     ///   - settings: what tools for models ask for; streams need none of it.
+    ///   - weights: weights that the model names as external data and that lie in memory; they must stay there as long as
+    ///     the session lives.
     /// - Throws: `.inferenceFailed` with the file's name and ONNX Runtime's message.
     public init(
-        runtime: OnnxRuntime, model: [UInt8], path modelPath: String, settings: LoadSettings = LoadSettings()
+        runtime: OnnxRuntime, model: [UInt8], path modelPath: String, settings: LoadSettings = LoadSettings(), weights: [BorrowedWeight] = []
     ) throws(JouledError) {
         let api = runtime.api
         do {
@@ -67,6 +69,8 @@ public final class InferenceSession: Sendable {
                     api.pointee.AddSessionConfigEntry(options, "session.\(pool)_op.allow_spinning", "0"), api, "allow_spinning")
             }
             try settings.apply(to: options, api)
+            let borrowed = try BorrowedWeight.add(weights, to: options, runtime)
+            defer { for value in borrowed { api.pointee.ReleaseValue(value) } }
             let session = try OnnxRuntime.made("CreateSessionFromArray", api) {
                 api.pointee.CreateSessionFromArray(runtime.environment, model, model.count, options, $0)
             }

@@ -65,6 +65,7 @@ extension ModelManifest {
             pair("data", variant.validation.data)
             number("agreement", variant.validation.agreement)
             number("p99_error", variant.validation.p99Error)
+            if let error = variant.validation.meanError { number("mean_error", error) }
             if let loss = variant.validation.aucLoss { number("auc_loss", loss) }
         }
         return lines.joined(separator: "\n") + "\n"
@@ -95,16 +96,18 @@ extension ModelManifest.Cadence {
 }
 
 extension ModelManifest.Variant {
-    /// A variant whose quality is its validated agreement with the baseline.
+    /// A variant whose quality is its agreement with the baseline, less what the outputs drift: agreement alone would call
+    /// two variants equal that decide alike on easy data, however far their outputs are apart. Rounded down, so that only
+    /// equal outputs have quality 1.
     public init(named name: String, scheme: String, content: [UInt8], validation: ModelManifest.Validation) {
         self.init(
             name: name, scheme: scheme, file: name + ".onnx", bytes: content.count, sha256: ModelStore.digest(content),
-            quality: validation.agreement, validation: validation)
+            quality: (validation.agreement * max(0, 1 - (validation.meanError ?? 0)) * 1e6).rounded(.down) / 1e6, validation: validation)
     }
 }
 
 extension ModelManifest.Validation {
-    public init(on data: String, agreement: Double, p99Error: Double, aucLoss: Double?) {
-        self.init(data: data, agreement: agreement, p99Error: p99Error, aucLoss: aucLoss)
+    public init(on data: String, agreement: Double, p99Error: Double, meanError: Double?, aucLoss: Double?) {
+        self.init(data: data, agreement: agreement, p99Error: p99Error, meanError: meanError, aucLoss: aucLoss)
     }
 }

@@ -30,6 +30,8 @@ public struct FileProfiler {
         public var p99: Seconds
         /// Median CPU time per window, the wake-up's own included.
         public var cpu: Seconds
+        /// Standard error of that median.
+        public var cpuError: Seconds
         /// CPU time x watts per core; half the range between the quartiles as its uncertainty.
         public var energy: Joules
         public var energyError: Joules
@@ -109,7 +111,8 @@ public struct FileProfiler {
             let spread = (Profiler.quantile(cpu, 0.75) - Profiler.quantile(cpu, 0.25)) / 2
             return Step(
                 coalesce: windows, p50: Profiler.quantile(wall, 0.5), p95: Profiler.quantile(wall, 0.95), p99: Profiler.quantile(wall, 0.99),
-                cpu: median, energy: median * settings.wattsPerCore, energyError: spread * settings.wattsPerCore)
+                // Of a median of n values, 1.25 s / sqrt n; the quartiles of a normal distribution are 1.35 s apart.
+                cpu: median, cpuError: spread * (2 * 1.25 / 1.35 / Double(cpu.count).squareRoot()), energy: median * settings.wattsPerCore, energyError: spread * settings.wattsPerCore)
         }
         return Result(
             path: candidate.path, bytes: candidate.bytes, loadTime: candidate.loadTime, loadEnergy: candidate.loadCPU * settings.wattsPerCore,

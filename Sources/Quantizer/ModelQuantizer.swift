@@ -14,9 +14,11 @@ public struct ModelQuantizer {
         public var notes: [String]
     }
 
-    private let source: OnnxModel
     private let calibrator: Calibrator?
-    private let lifted: OnnxModel
+    private let path: String
+    private var lifted: OnnxModel
+    /// Set to false by who quantizes once: the float weights are then freed as soon as they are not needed any more.
+    public var keepsSource = true
     /// Statistics by tensor, kept between recipes of one model: a search quantizes it many times.
     private var cache = Cache()
     /// Watch every operation's tensors at the first calibration and keep the statistics: for those who quantize many times.
@@ -40,7 +42,7 @@ public struct ModelQuantizer {
         guard !model.graph.node.contains(where: { ["QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"].contains($0.opType) || $0.domain == microsoftDomain }) else {
             throw JouledError(.unsupportedGraph, "\(model.path): is quantized or optimised for one runtime already; start from the float model")
         }
-        source = model
+        path = model.path
         self.calibrator = calibrator
         var lifted = model
         lifted.proto.graph.liftConstants()
@@ -62,13 +64,15 @@ public struct ModelQuantizer {
         var assignment = try Assignment(lifted, recipe)
         var notes: [String] = []
         var model = lifted
+        guard !model.graph.node.isEmpty else { throw JouledError(.invalidRecipe, "\(path): its float weights were given up after the first recipe") }
+        if !keepsSource { lifted.proto = Onnx_ModelProto() }
         let selected = Set(assignment.entries.filter { $0.settings.scheme == .int8 }.map(\.node))
         if !selected.isEmpty {
             guard let calibrator else {
-                throw JouledError(.invalidRecipe, "\(source.path): static int8 needs calibration data (--calibration DATA.npz)")
+                throw JouledError(.invalidRecipe, "\(path): static int8 needs calibration data (--calibration DATA.npz)")
             }
             if let warning = calibrator.warning { notes.append(warning) }
-            model = try quantizeStatically(selected, assignment, recipe, calibrator)
+            try quantizeStatically(&model, selected, assignment, recipe, calibrator)
         }
         let nBits = assignment.entries.filter(RuntimePass.hasBlockKernel)
         try RuntimePass.apply(&model, assignment.entries)
@@ -89,9 +93,8 @@ public struct ModelQuantizer {
     }
 
     private mutating func quantizeStatically(
-        _ selected: Set<String>, _ assignment: Assignment, _ recipe: Recipe, _ calibrator: Calibrator
-    ) throws(JouledError) -> OnnxModel {
-        var model = lifted
+        _ model: inout OnnxModel, _ selected: Set<String>, _ assignment: Assignment, _ recipe: Recipe, _ calibrator: Calibrator
+    ) throws(JouledError) {
         let seams = recipe.calibration.equalize ? Equalization.seams(model.graph, selected: selected) : []
         var statistics: [String: ActivationStatistics]
         // A search watches all candidates' tensors in one run; else only those that this recipe needs.
@@ -113,7 +116,7 @@ public struct ModelQuantizer {
             } else {
                 try Equalization.apply(&model.proto.graph, seams, peaks: statistics.mapValues(\.channelPeaks))
                 statistics = try calibrator.statistics(of: wanted, in: model, histograms: needsHistograms)
-                cache.equalized[key] = (model, statistics)
+                if keepsStatistics { cache.equalized[key] = (model, statistics) }
             }
         }
         var ranges = statistics.mapValues { ActivationRange($0, recipe.calibration) }
@@ -128,7 +131,6 @@ public struct ModelQuantizer {
         settings.skipped = Set(recipe.names.filter { $0.value.scheme == .skip }.keys)
         settings.perTensor = Set(assignment.entries.filter { $0.settings.granularity == .tensor }.map(\.node))
         model.graph = try StaticPass.apply(model, selected: all, ranges: ranges, settings: settings)
-        return model
     }
 
     /// Signed 8-bit weights are the fast choice. x86 processors without VNNI add pairs of such products in 16 bits, which

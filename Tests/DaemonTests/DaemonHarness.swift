@@ -1,6 +1,7 @@
 import Glibc
 import JouledClient
 import JouledTestKit
+import ModelStore
 import Units
 import Wire
 
@@ -21,6 +22,8 @@ enum Installation {
     static let jouled = products + "/jouled"
     static let joulectl = products + "/joulectl"
     static let bundles = root + "/.deps/bundles"
+    /// The variants of a bundle, float32 first. Which there are besides depends on what held the thresholds on this machine.
+    static func variants(_ model: String) throws -> [String] { try ModelStore(root: bundles).load(model).manifest.variants.map(\.name) }
     static let speech = root + "/.deps/signals/speech.s16le"
     static let ecg = root + "/.deps/signals/ecg-0201.f32le"
     /// ONNX Runtime, whatever its release.

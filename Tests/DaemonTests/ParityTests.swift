@@ -24,27 +24,27 @@ struct ParityTests {
         expectEqual(try Reference.parse(out), try Reference.load("ecg-rhythm-fp32"), "chunk \(chunk)")
     }
 
-    @Test("Pinned variants", arguments: ["silero-vad int8-lstm", "silero-vad int8-mixed", "ecg-rhythm int8", "ecg-rhythm int8-mixed"])
-    func pinned(pair: String) throws {
-        let parts = pair.split(separator: " ").map(String.init)
+    @Test("Every variant, pinned", arguments: ["silero-vad", "ecg-rhythm"])
+    func pinned(model: String) throws {
         let daemon = try DaemonHarness()
-        let isSpeech = parts[0] == "silero-vad"
-        let (status, out, error) = try daemon.run(
-            ["stream", parts[0], "--variant", parts[1], "--format", isSpeech ? "s16le" : "f32le"],
-            input: isSpeech ? Installation.speech : Installation.ecg)
-        #expect(status == 0, "\(error) \(daemon.journal)")
-        let windows = try Reference.parse(out)
-        expectEqual(windows, try Reference.load("\(parts[0])-\(parts[1])"), pair)
-        #expect(windows.allSatisfy { $0.variant == parts[1] })
+        let isSpeech = model == "silero-vad"
+        let variants = try Installation.variants(model)
+        #expect(variants.count >= 4)
+        for variant in variants {
+            let (status, out, error) = try daemon.run(
+                ["stream", model, "--variant", variant, "--format", isSpeech ? "s16le" : "f32le"],
+                input: isSpeech ? Installation.speech : Installation.ecg)
+            #expect(status == 0, "\(error) \(daemon.journal)")
+            let windows = try Reference.parse(out)
+            expectEqual(windows, try Reference.load("\(model)-\(variant)"), "\(model) \(variant)")
+            #expect(windows.allSatisfy { $0.variant == variant })
+        }
     }
 
     @Test("16 streams from 16 processes at the same time, each checked against its own reference")
     func sixteen() throws {
         let daemon = try DaemonHarness()
-        let kinds = [
-            ("silero-vad", "fp32"), ("ecg-rhythm", "fp32"), ("silero-vad", "int8-lstm"), ("ecg-rhythm", "int8"),
-            ("silero-vad", "int8-mixed"), ("ecg-rhythm", "int8-mixed"), ("silero-vad", ""), ("ecg-rhythm", ""),
-        ]
+        let kinds = try ["silero-vad", "ecg-rhythm"].flatMap { model in try Installation.variants(model).prefix(3).map { (model, $0) } + [(model, "")] }
         let all = kinds + kinds
         // `--chunk` differs, so that the streams are not in step.
         let clients = try all.enumerated().map { index, kind in

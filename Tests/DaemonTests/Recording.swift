@@ -24,7 +24,7 @@ struct Window: Equatable, CustomStringConvertible {
 enum Reference {
     static func load(_ name: String) throws -> [Window] {
         let path = "\(Installation.root)/.deps/references/\(name).jsonl"
-        let bytes = try #require(TemporaryDirectory.contents(of: path), "\(path) is not there: run setup/setup.sh")
+        let bytes = try #require(TemporaryDirectory.contents(of: path), "\(path) is not there: run make bundles")
         return try bytes.split(separator: 0x0A).map { line in
             let value = try JSONValue(parsing: Array(line))
             return Window(

@@ -9,7 +9,8 @@ struct SwitchTests {
     private func daemon() throws -> DaemonHarness {
         let directory = TemporaryDirectory()
         let bundles = try BundleCopies(in: directory)
-        for (model, variants) in [("silero-vad", ["fp32", "int8-mixed", "int8-lstm"]), ("ecg-rhythm", ["fp32", "int8", "int8-mixed"])] {
+        for model in ["silero-vad", "ecg-rhythm"] {
+            let variants = try Installation.variants(model)
             try bundles.answerEveryWindow(model)
             bundles.fixCosts(model, variants)
             // So much better that fp32 is worth a switch whenever there is power for it.
@@ -73,7 +74,7 @@ struct SwitchTests {
     @Test("of a model without state gives each window exactly as its variant does")
     func ecg() throws {
         let daemon = try daemon()
-        let references = ["fp32": try Reference.load("ecg-rhythm-fp32"), "int8": try Reference.load("ecg-rhythm-int8"), "int8-mixed": try Reference.load("ecg-rhythm-int8-mixed")]
+        let references = try Dictionary(uniqueKeysWithValues: Installation.variants("ecg-rhythm").map { ($0, try Reference.load("ecg-rhythm-\($0)")) })
         let ecg = try Reference.ecg()
         let stream = try TestStream.ecg(daemon)
         var sent = 0

@@ -13,7 +13,7 @@ enum Fetched {
         return folder + "/" + (TemporaryDirectory.names(in: folder).first { $0.hasPrefix("libonnxruntime.so") } ?? "missing: run setup/setup.sh")
     }()
     static func model(_ name: String) throws -> [UInt8] {
-        try #require(TemporaryDirectory.contents(of: "\(root)/.deps/bundles/\(name)"), "run setup/setup.sh")
+        try #require(TemporaryDirectory.contents(of: "\(root)/.deps/bundles/\(name)"), "run make bundles")
     }
     static func runtime() throws -> OnnxRuntime {
         OnnxRuntime.disableTelemetry()

@@ -2,7 +2,7 @@
 //
 // The ABI is the frozen order of the function table returned by OrtGetApiBase()->GetApi(version): slots are only
 // ever appended. Unused slots are reserved words; COnnxRuntime.c asserts each slot's place at compile time.
-// All functions here exist since API version 5 or earlier; the library is opened with dlopen, so no symbol is linked.
+// All functions here exist since API version 12 or earlier; the library is opened with dlopen, so no symbol is linked.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -96,6 +96,8 @@ typedef struct OrtApi {
     OrtStatus *_Nullable (*_Nonnull SessionEndProfiling)(OrtSession* session, OrtAllocator* allocator, char** out);  // 110
     void *reserved_111[19];
     OrtStatus *_Nullable (*_Nonnull AddSessionConfigEntry)(OrtSessionOptions* options, const char* config_key, const char* config_value);  // 130
+    void *reserved_131[79];
+    OrtStatus *_Nullable (*_Nonnull AddExternalInitializers)(OrtSessionOptions* options, const char* const* initializer_names, const OrtValue* const* initializers, size_t num_initializers);  // 210
 } OrtApi;
 
 typedef struct OrtApiBase {

@@ -17,6 +17,8 @@ public struct BuildRecipe: Sendable {
     public var dimensions: [String: Int]
     public var constants: [String: Double]
     public var calibration: String
+    /// Data that a mixed search chooses on; nil: the calibration data.
+    public var selection: String?
     public var evaluation: String
     /// How the evaluation data is called in the bundle.
     public var evaluationName: String
@@ -38,6 +40,7 @@ public struct BuildRecipe: Sendable {
         source = resolve(try root.string("source"))
         contract = try ModelManifest(contract: ConfigDocument.load(resolve(root.string("contract"))))
         calibration = resolve(try root.string("calibration"))
+        selection = try root.optionalString("selection").map(resolve)
         evaluation = resolve(try root.string("evaluation"))
         evaluationName = try root.string("evaluation_name", default: evaluation)
         outOfDistribution = try root.strings("out_of_distribution", default: []).map(resolve)

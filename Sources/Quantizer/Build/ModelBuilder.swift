@@ -69,9 +69,10 @@ public struct ModelBuilder {
             progress("quantizing \(variant.id)")
             let outcome: ModelQuantizer.Outcome
             if variant.isMixed {
+                let choice = try recipe.selection.map { path throws(JouledError) in try Dataset(path: path) } ?? calibrator.dataset
                 var declared = limits
-                declared.aucLossMax = calibrator.dataset.labels == nil ? nil : limits.aucLossMax
-                var search = MixedSearch(source: imported.model, dataset: calibrator.dataset, runtime: runtime, limits: declared)
+                declared.aucLossMax = choice.labels == nil ? nil : limits.aucLossMax
+                var search = MixedSearch(source: imported.model, dataset: choice, runtime: runtime, limits: declared)
                 search.coalesce = min(8, coalesce)
                 search.rounds = rounds
                 let result = try search.run(&quantizer, variant.recipe, progress: progress)
@@ -81,7 +82,9 @@ public struct ModelBuilder {
                 outcome = try quantizer.quantize(variant.recipe)
             }
             notes += outcome.notes.filter { !notes.contains($0) }
-            candidates.append(try judge(variant, outcome, validator, others, limits))
+            var candidate = try judge(variant, outcome, validator, others, limits)
+            if let twin = candidates.first(where: { $0.bytes == candidate.bytes }) { candidate.attempt.problems = ["is the same file as '\(twin.attempt.id)'"] }
+            candidates.append(candidate)
             progress("\(variant.id): \(candidates.last?.attempt.problems.isEmpty == true ? "holds the thresholds" : "left out: " + (candidates.last?.attempt.problems.joined(separator: "; ") ?? ""))")
         }
         candidates[0].attempt.bytes = candidates[0].bytes.count
@@ -118,9 +121,10 @@ public struct ModelBuilder {
         var problems = limits.broken(by: report)
         if schemes.isEmpty { problems.append("nothing was quantized") }
         for (path, other) in others {
+            let name = path.split(separator: "/").last.map(String.init) ?? path
             // Only what needs no labels: unlike data seldom has any.
             let relaxed = ValidationLimits(agreementMin: limits.agreementMin, p99ErrorMax: limits.p99ErrorMax)
-            problems += relaxed.broken(by: try other.validate(model, seams: false)).map { "\($0) on \(path)" }
+            problems += relaxed.broken(by: try other.validate(model, seams: false)).map { "\($0) on \(name)" }
         }
         return Candidate(attempt: Attempt(id: variant.id, scheme: text, bytes: bytes.count, report: report, problems: problems), bytes: bytes)
     }
@@ -177,7 +181,7 @@ public struct ModelBuilder {
             named: candidate.attempt.id, scheme: candidate.attempt.scheme, content: candidate.bytes,
             validation: ModelManifest.Validation(
                 on: "\(recipe.evaluationName): \(windows) windows", agreement: rounded(report.agreement), p99Error: rounded(report.p99Error),
-                aucLoss: report.aucLoss.map(rounded)))
+                meanError: (report.meanError * 1e6).rounded(.up) / 1e6, aucLoss: report.aucLoss.map(rounded)))
     }
 
     /// To the four decimals that mean something.

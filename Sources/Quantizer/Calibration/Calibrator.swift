@@ -47,10 +47,20 @@ public struct Calibrator {
             probe.graph.output.append(output)
         }
         var settings = LoadSettings()
-        // A second copy of large weights in the kernels' layout would save less time than it takes memory.
-        if model.weightBytes > 32 << 20 { settings.entries["session.disable_prepacking"] = "1" }
-        let session = try InferenceSession(runtime: runtime, model: probe.serialized(), path: model.path, settings: settings)
-        probe.proto = Onnx_ModelProto()
+        // Copies of large weights in the kernels' layouts would save less time than they take memory.
+        if model.weightBytes > 32 << 20 {
+            settings.entries["session.disable_prepacking"] = "1"
+            settings.optimization = 1
+        }
+        return try probe.withSession(runtime: runtime, settings: settings) { session throws(JouledError) in
+            try statistics(of: tensors, in: model, session, histograms, peaksOf)
+        }
+    }
+
+    private func statistics(
+        of tensors: [String], in model: OnnxModel, _ session: InferenceSession, _ histograms: Bool, _ peaksOf: Set<String>
+    ) throws(JouledError) -> [String: ActivationStatistics] {
+        let inputs = Set(model.graph.input.map(\.name))
         // The watched tensors must not be taken for the outputs that carry state on.
         let runner = try SequenceRunner(session: session, dataset: dataset, outputs: Set(model.graph.output.map(\.name)))
         let watched = tensors.filter { !inputs.contains($0) }

@@ -60,19 +60,19 @@ enum PaletteWriter {
         var index = pass.unpack(weight, indices, widths: widths[settings.bits] ?? [8])
         index = pass.emit("Cast", [index], [Attribute("to", 6)])
         if groups > 1 {
-            let rows = pass.emit("Reshape", [index, pass.shapeConstant(weight + "_groups", [groups, length])])
+            let rows = pass.emit("Reshape", [index, pass.shapeConstant([groups, length])])
             let offsets = pass.add(Tensor(name: pass.unique(weight + "_offsets"), dims: [groups, 1], int32s: (0..<groups).map { Int32($0 * k) }))
             index = pass.emit("Add", [rows, offsets])
         }
         let lookup = pass.add(Tensor(name: pass.unique(weight + "_palette"), dims: [table.count], floats: table))
         var result = pass.emit("Gather", [lookup, index])
         if let scales {
-            let rows = pass.emit("Reshape", [result, pass.shapeConstant(weight + "_channels", [scales.count, values.count / scales.count])])
+            let rows = pass.emit("Reshape", [result, pass.shapeConstant([scales.count, values.count / scales.count])])
             let factors = pass.add(Tensor(name: pass.unique(weight + "_scale"), dims: [scales.count, 1], floats: scales))
             result = pass.emit("Mul", [rows, factors])
         }
         if transposed {
-            let rows = pass.emit("Reshape", [result, pass.shapeConstant(weight + "_rows", stored)])
+            let rows = pass.emit("Reshape", [result, pass.shapeConstant(stored)])
             pass.emit("Transpose", [rows], as: weight, [Attribute("perm", [1, 0])])
         } else {
             pass.finish(result, weight, shape, count: values.count)

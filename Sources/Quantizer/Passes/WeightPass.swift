@@ -10,6 +10,8 @@ struct WeightPass {
     private var graph: Graph
     private var names: UniqueNames
     private var prologue: [Node] = []
+    /// Small constants by type, shape and content: tensors share them.
+    private var constants: [String: String] = [:]
 
     /// Rewrites the weights of every entry whose scheme is a weight-only one.
     /// - Returns: the graph, and a note per tensor that could not have the granularity asked for.
@@ -64,7 +66,7 @@ struct WeightPass {
         if isBlock, divides {
             let view = ChannelView(shape: [values.count / settings.blockSize, settings.blockSize], axis: 0)
             let integers = dequantize(weight + "_blocks", LinearQuantizer.quantize(values, view: view, options: options), [view.channels, settings.blockSize], 0)
-            emit("Reshape", [integers, shapeConstant(weight, shape)], as: weight)
+            emit("Reshape", [integers, shapeConstant(shape)], as: weight)
             return nil
         }
         let view = ChannelView(shape: shape, axis: settings.granularity == .tensor ? nil : axis)
@@ -96,7 +98,7 @@ struct WeightPass {
         let integers = unpack(weight, quantized.values, widths: [4])
         let steps = emit("Cast", [integers], [Attribute("to", 1)])
         let count = padded.count / block
-        let rows = emit("Reshape", [steps, shapeConstant(weight + "_blocks", [count, block])])
+        let rows = emit("Reshape", [steps, shapeConstant([count, block])])
         let zero = add(Tensor(name: names.make(weight + "_zero_point"), type: .uint8, dims: [count, 1], bytes: quantized.zeroPoints))
         let zeroFloat = emit("Cast", [zero], [Attribute("to", 1)])
         let centred = emit("Sub", [rows, zeroFloat])
@@ -126,19 +128,19 @@ struct WeightPass {
             var part = add(Tensor(name: names.make("\(name)_bits\(shift)"), type: .uint8, dims: width < 8 ? [bytes.count, 1] : [bytes.count], bytes: bytes))
             if width < 8 {
                 let lanes = (0..<8 / width).map { UInt8($0 * width) }
-                let shifts = add(Tensor(name: names.make("\(name)_shifts"), dims: [1, lanes.count], uint8s: lanes))
+                let shifts = constant(Tensor(name: "shifts", dims: [1, lanes.count], uint8s: lanes))
                 let spread = emit("BitShift", [part, shifts], [Attribute("direction", "RIGHT")])
-                let modulus = add(Tensor(name: names.make("\(name)_modulus"), dims: [], uint8s: [UInt8(1 << width)]))
-                part = emit("Reshape", [emit("Mod", [spread, modulus]), shapeConstant(name + "_flat", [-1])])
+                let modulus = constant(Tensor(name: "modulus", dims: [], uint8s: [UInt8(1 << width)]))
+                part = emit("Reshape", [emit("Mod", [spread, modulus]), shapeConstant([-1])])
                 if values.count % lanes.count != 0 {
-                    let (from, to) = (shapeConstant(name + "_from", [0]), shapeConstant(name + "_to", [values.count]))
+                    let (from, to) = (shapeConstant([0]), shapeConstant([values.count]))
                     part = emit("Slice", [part, from, to])
                 }
             }
             if widths.count > 1 {
                 part = emit("Cast", [part], [Attribute("to", 6)])
                 if shift > 0 {
-                    let factor = add(Tensor(name: names.make("\(name)_factor"), dims: [], int32s: [Int32(1 << shift)]))
+                    let factor = constant(Tensor(name: "factor", dims: [], int32s: [Int32(1 << shift)]))
                     part = emit("Mul", [part, factor])
                 }
             }
@@ -152,10 +154,10 @@ struct WeightPass {
     mutating func finish(_ tensor: String, _ weight: String, _ shape: [Int], count: Int) {
         var source = tensor
         if count != shape.reduce(1, *) {
-            let flat = emit("Reshape", [source, shapeConstant(weight + "_flat", [-1])])
-            source = emit("Slice", [flat, shapeConstant(weight + "_from", [0]), shapeConstant(weight + "_to", [shape.reduce(1, *)])])
+            let flat = emit("Reshape", [source, shapeConstant([-1])])
+            source = emit("Slice", [flat, shapeConstant([0]), shapeConstant([shape.reduce(1, *)])])
         }
-        emit("Reshape", [source, shapeConstant(weight, shape)], as: weight)
+        emit("Reshape", [source, shapeConstant(shape)], as: weight)
     }
 
     mutating func add(_ tensor: Tensor) -> String {
@@ -165,19 +167,30 @@ struct WeightPass {
 
     mutating func unique(_ name: String) -> String { names.make(name) }
 
-    mutating func shapeConstant(_ name: String, _ shape: [Int]) -> String {
-        add(Tensor(name: names.make(name + "_shape"), dims: [shape.count], int64s: shape.map(Int64.init)))
+    mutating func shapeConstant(_ shape: [Int]) -> String {
+        constant(Tensor(name: "shape", dims: [shape.count], int64s: shape.map(Int64.init)))
+    }
+
+    private mutating func constant(_ tensor: Tensor) -> String {
+        let key = "\(tensor.dataType) \(tensor.dims) \([UInt8](tensor.rawData))"
+        if let known = constants[key] { return known }
+        var named = tensor
+        named.name = names.make(tensor.name)
+        constants[key] = named.name
+        return add(named)
     }
 
     @discardableResult
     mutating func emit(_ type: String, _ inputs: [String], as output: String, _ attributes: [Attribute] = []) -> String {
-        let result = output
-        prologue.append(Node(type, name: names.make(result + "_node"), inputs: inputs, outputs: [result], attributes: attributes))
-        return result
+        prologue.append(Node(type, name: names.make(output + "_node"), inputs: inputs, outputs: [output], attributes: attributes))
+        return output
     }
 
     mutating func emit(_ type: String, _ inputs: [String], _ attributes: [Attribute] = []) -> String {
-        emit(type, inputs, as: names.make("\(inputs[0])_\(type)"), attributes)
+        // Short, and the same for node and tensor: there are a dozen of these for each weight, and each name is in the file three times.
+        let name = names.make(type)
+        prologue.append(Node(type, name: name, inputs: inputs, outputs: [name], attributes: attributes))
+        return name
     }
 
     private init(graph: Graph, names: UniqueNames) {

@@ -60,7 +60,6 @@ struct ModelQuantizeCommand: ParsableCommand {
 
     func run() throws {
         try reporting {
-            let source = try OnnxModel.load(model)
             let settings = try makeRecipe()
             var loaded: OnnxRuntime?
             var calibrator: Calibrator?
@@ -69,18 +68,21 @@ struct ModelQuantizeCommand: ParsableCommand {
                 loaded = library
                 calibrator = try Calibrator(runtime: library, dataset: Dataset(path: calibration), allowFew: allowFew)
             }
-            var quantizer = try ModelQuantizer(source, calibrator: calibrator)
             let outcome: ModelQuantizer.Outcome
             if scheme == .mixed {
                 guard let calibrator, let library = loaded else {
                     throw JouledError(.invalidRecipe, "\(model): mixed searches by measurement and needs --calibration DATA.npz")
                 }
+                let source = try OnnxModel.load(model)
+                var quantizer = try ModelQuantizer(source, calibrator: calibrator)
                 outcome = try search(&quantizer, source, calibrator, library, settings)
             } else {
+                var quantizer = try ModelQuantizer(OnnxModel.load(model), calibrator: calibrator)
+                quantizer.keepsSource = false
                 outcome = try quantizer.quantize(settings)
             }
             try outcome.model.save(to: output)
-            report(outcome, source)
+            report(outcome)
         }
     }
 
@@ -136,7 +138,7 @@ struct ModelQuantizeCommand: ParsableCommand {
         return choice
     }
 
-    private func report(_ outcome: ModelQuantizer.Outcome, _ source: OnnxModel) {
+    private func report(_ outcome: ModelQuantizer.Outcome) {
         var table = TextTable([("OPERATION", .left), ("TYPE", .left), ("SCHEME", .left), ("WHY FLOAT", .left)])
         for entry in outcome.assignment.entries {
             table.add([entry.node, entry.type, entry.settings.scheme == .skip ? "float" : entry.settings.scheme.rawValue, entry.reason ?? ""])
