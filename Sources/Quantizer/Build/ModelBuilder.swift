@@ -45,7 +45,7 @@ public struct ModelBuilder {
 
     /// - Throws: what every step throws; `.invalidRecipe` where too few variants hold the thresholds. Nothing is published then.
     public func build(into store: ModelStore, progress: (String) -> Void) throws(JouledError) -> Outcome {
-        let imported = try ModelImport.run(OnnxModel.load(recipe.source), dimensions: recipe.dimensions, constants: recipe.constants, fixAll: true, runtime: runtime)
+        let imported = try ModelImport.run(OnnxModel.load(recipe.source), dimensions: recipe.dimensions, constants: recipe.constants, fixAll: true, contract: recipe.contract, runtime: runtime)
         progress("imported: \(imported.model.graph.node.count) operations")
         let thresholds = recipe.contract.thresholds
         let limits = ValidationLimits(agreementMin: thresholds.agreementMin, p99ErrorMax: thresholds.p99ErrorMax, aucLossMax: thresholds.aucLossMax)

@@ -1,5 +1,6 @@
 import ArgumentParser
 import InferenceRuntime
+import ModelStore
 import OnnxGraph
 import Quantizer
 import Units
@@ -14,6 +15,8 @@ struct ModelImportCommand: ParsableCommand {
     var dim: [String] = []
     @Option(help: "INPUT=VALUE: turn an input into a constant; may be repeated.")
     var constant: [String] = []
+    @Option(help: "A model.toml, with or without variants, that says what a stream feeds: gives the sizes, and the model is checked against it.", completion: .file(extensions: ["toml"]))
+    var manifest: String?
     @Flag(help: "Leave open dimensions that --dim does not name as they are, instead of making them 1.")
     var keepDynamic = false
     @OptionGroup var runtime: RuntimeOptions
@@ -25,7 +28,7 @@ struct ModelImportCommand: ParsableCommand {
             let library = try runtime.load()
             let outcome = try ModelImport.run(
                 OnnxModel.load(model), dimensions: try pairs(dim, "--dim").mapValues { Int($0) }, constants: try pairs(constant, "--constant"),
-                fixAll: !keepDynamic, runtime: library)
+                fixAll: !keepDynamic, contract: try manifest.map { path throws(JouledError) in try ModelManifest(file: path) }, runtime: library)
             try outcome.model.save(to: output)
             for note in outcome.notes { Console.out(note) }
             Console.out("\(output): written")
