@@ -61,6 +61,13 @@ extension Attribute {
         self.ints = values.map(Int64.init)
     }
 
+    public init(_ name: String, _ value: Graph) {
+        self.init()
+        self.name = name
+        self.type = .graph
+        self.g = value
+    }
+
     public init(_ name: String, _ value: String) {
         self.init()
         self.name = name

@@ -7,23 +7,25 @@ import Units
 public struct ShapeInference {
     let opset: Int
     let path: String
+    /// Also believe what the file declares of inner values, where nothing else is known.
+    var usesDeclarations = false
 
     /// Facts of the main graph's tensors by name.
     /// - Parameter usingDeclarations: also believe the file's own value_info where nothing else is known.
     /// - Throws: `.impossibleShape` naming the node whose inputs cannot be; `.invalidGraph` for a cycle.
     public static func infer(_ model: OnnxModel, usingDeclarations: Bool = false) throws(JouledError) -> [String: TensorFact] {
-        let inference = ShapeInference(opset: model.opset, path: model.path)
+        let inference = ShapeInference(opset: model.opset, path: model.path, usesDeclarations: usingDeclarations)
         var facts: [String: TensorFact] = [:]
         var sorted = model.graph
         sorted.node = try GraphCheck.sorted(model.graph, path: model.path)
-        try inference.enter(sorted, &facts, declared: usingDeclarations)
+        try inference.enter(sorted, &facts)
         return facts
     }
 
     /// Adds what is known of a graph's inputs, initializers and nodes.
-    private func enter(_ graph: Graph, _ facts: inout [String: TensorFact], declared: Bool) throws(JouledError) {
+    private func enter(_ graph: Graph, _ facts: inout [String: TensorFact]) throws(JouledError) {
         Self.bind(graph, &facts)
-        let stated = declared ? Self.declarations(graph) : [:]
+        let stated = usesDeclarations ? Self.declarations(graph) : [:]
         for node in graph.node {
             for (name, fact) in zip(node.output, try outputs(of: node, facts)) where !name.isEmpty { facts[name] = fact.refined(by: stated[name]) }
         }
@@ -85,7 +87,7 @@ public struct ShapeInference {
         var facts = outer
         var sorted = graph
         sorted.node = try GraphCheck.sortedInner(graph, path: path)
-        try enter(sorted, &facts, declared: false)
+        try enter(sorted, &facts)
         return graph.output.map { facts[$0.name] ?? .unknown }
     }
 
