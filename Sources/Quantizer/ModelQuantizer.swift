@@ -12,6 +12,8 @@ public struct ModelQuantizer {
         public var assignment: Assignment
         /// Sentences for a person: what was done otherwise than asked, and doubts about the data.
         public var notes: [String]
+        /// Where static int8 was calibrated: on what, and to which ranges.
+        public var calibrated: CalibratedModel?
     }
 
     private let source: OnnxModel
@@ -61,14 +63,16 @@ public struct ModelQuantizer {
     public mutating func quantize(_ recipe: Recipe) throws(JouledError) -> Outcome {
         var assignment = try Assignment(lifted, recipe)
         var notes: [String] = []
+        var calibrated: CalibratedModel?
         var model = lifted
+        notes += Self.notesOnSubgraphs(model.graph, recipe.weightThreshold)
         let selected = Set(assignment.entries.filter { $0.settings.scheme == .int8 }.map(\.node))
         if !selected.isEmpty {
             guard let calibrator else {
                 throw JouledError(.invalidRecipe, "\(source.path): static int8 needs calibration data (--calibration DATA.npz)")
             }
             if let warning = calibrator.warning { notes.append(warning) }
-            model = try quantizeStatically(selected, assignment, recipe, calibrator)
+            (model, calibrated) = try quantizeStatically(selected, assignment, recipe, calibrator)
         }
         let nBits = assignment.entries.filter(RuntimePass.hasBlockKernel)
         try RuntimePass.apply(&model, assignment.entries)
@@ -85,12 +89,12 @@ public struct ModelQuantizer {
         for index in assignment.entries.indices where assignment.entries[index].settings.scheme == .skip && assignment.entries[index].reason == nil {
             assignment.entries[index].reason = "the recipe skips it"
         }
-        return Outcome(model: model, assignment: assignment, notes: notes)
+        return Outcome(model: model, assignment: assignment, notes: notes, calibrated: calibrated)
     }
 
     private mutating func quantizeStatically(
         _ selected: Set<String>, _ assignment: Assignment, _ recipe: Recipe, _ calibrator: Calibrator
-    ) throws(JouledError) -> OnnxModel {
+    ) throws(JouledError) -> (OnnxModel, CalibratedModel) {
         var model = lifted
         let seams = recipe.calibration.equalize ? Equalization.seams(model.graph, selected: selected) : []
         var statistics: [String: ActivationStatistics]
@@ -117,6 +121,7 @@ public struct ModelQuantizer {
             }
         }
         var ranges = statistics.mapValues { ActivationRange($0, recipe.calibration) }
+        let calibrated = CalibratedModel(model: model, ranges: ranges)
         var all = selected
         for entry in StaticPass.addEntries(&model.proto.graph, selected: selected, shapes: statistics.mapValues(\.shape)) {
             all.insert(entry.node)
@@ -128,7 +133,16 @@ public struct ModelQuantizer {
         settings.skipped = Set(recipe.names.filter { $0.value.scheme == .skip }.keys)
         settings.perTensor = Set(assignment.entries.filter { $0.settings.granularity == .tensor }.map(\.node))
         model.graph = try StaticPass.apply(model, selected: all, ranges: ranges, settings: settings)
-        return model
+        return (model, calibrated)
+    }
+
+    /// Weights in branches and bodies stay as they are: the passes change the main graph only.
+    private static func notesOnSubgraphs(_ graph: Graph, _ threshold: Int) -> [String] {
+        graph.node.compactMap { node in
+            var values = 0
+            for inner in node.subgraphs { inner.forEachGraph { $0.initializer.forEach { values += $0.count > threshold ? $0.count : 0 } } }
+            return values > 0 ? "\(values) weights inside \(node.opType) '\(node.label)' stay in float: resolve it by import first (--constant, --dim)" : nil
+        }
     }
 
     /// Signed 8-bit weights are the fast choice. x86 processors without VNNI add pairs of such products in 16 bits, which

@@ -12,6 +12,8 @@ struct BuildReport {
     var device: String
     var runtime: String
     var coalesce: Int
+    /// Lines on what the calibration data covers.
+    var coverage: [String] = []
 
     var html: String {
         """
@@ -24,6 +26,7 @@ struct BuildReport {
         <h2>Variants</h2>\(table)
         <h2>Error against cost</h2>\(plot)
         \(searches.map { "<h2>Sensitivity by operation</h2>" + bars($0) + "<h3>Sets measured</h3><pre>" + escaped($0.lines.joined(separator: "\n")) + "</pre>" }.joined())
+        <h2>Calibration data</h2><pre>\(escaped(coverage.joined(separator: "\n")))</pre>
         <h2>Notes</h2><ul>\(notes.map { "<li>\(escaped($0))</li>" }.joined())</ul></html>
         """
     }

@@ -2,6 +2,7 @@ import InferenceRuntime
 import ModelStore
 import OnnxGraph
 import Units
+import Wire
 
 /// The whole pipeline for one model: import, quantize, validate, profile, publish.
 public struct ModelBuilder {
@@ -49,11 +50,16 @@ public struct ModelBuilder {
         progress("imported: \(imported.model.graph.node.count) operations")
         let thresholds = recipe.contract.thresholds
         let limits = ValidationLimits(agreementMin: thresholds.agreementMin, p99ErrorMax: thresholds.p99ErrorMax, aucLossMax: thresholds.aucLossMax)
-        let calibrator = try Calibrator(runtime: runtime, dataset: Dataset(path: recipe.calibration), allowFew: recipe.allowFew)
-        let evaluation = try Dataset(path: recipe.evaluation)
+        let calibrator = try Calibrator(runtime: runtime, dataset: Dataset.load(recipe.calibration, contract: recipe.contract), allowFew: recipe.allowFew)
+        let evaluation = try Dataset.load(recipe.evaluation, contract: recipe.contract)
         let validator = try Validator(reference: imported.model, dataset: evaluation, runtime: runtime)
         var others: [(String, Validator)] = []
-        for path in recipe.outOfDistribution { others.append((path, try Validator(reference: imported.model, dataset: Dataset(path: path), runtime: runtime))) }
+        var unlike: [Dataset] = []
+        for path in recipe.outOfDistribution {
+            unlike.append(try Dataset.load(path, contract: recipe.contract))
+            others.append((path, try Validator(reference: imported.model, dataset: unlike[unlike.count - 1], runtime: runtime)))
+        }
+        var calibrated: CalibratedModel?
         var quantizer = try ModelQuantizer(imported.model, calibrator: calibrator)
         var notes = imported.notes + (calibrator.warning.map { [$0] } ?? [])
         var searches: [MixedSearch.Result] = []
@@ -81,9 +87,13 @@ public struct ModelBuilder {
                 outcome = try quantizer.quantize(variant.recipe)
             }
             notes += outcome.notes.filter { !notes.contains($0) }
+            calibrated = calibrated ?? outcome.calibrated
             candidates.append(try judge(variant, outcome, validator, others, limits))
             progress("\(variant.id): \(candidates.last?.attempt.problems.isEmpty == true ? "holds the thresholds" : "left out: " + (candidates.last?.attempt.problems.joined(separator: "; ") ?? ""))")
         }
+        var coverage = Coverage(calibration: calibrator.dataset)
+        for other in [evaluation] + unlike { try coverage.compare(other, calibrated: calibrated, runtime: runtime) }
+        for line in coverage.lines { progress(line) }
         candidates[0].attempt.bytes = candidates[0].bytes.count
         let kept = candidates.indices.filter { candidates[$0].attempt.problems.isEmpty }
         guard kept.count - 1 >= recipe.fewestVariants else {
@@ -94,14 +104,16 @@ public struct ModelBuilder {
         try measure(&candidates, kept, period, min(8, coalesce))
         var manifest = recipe.contract
         manifest.cadences = try cadences(imported.model, evaluation)
-        manifest.variants = kept.compactMap { index in entry(candidates[index], windows: evaluation.windows) }
+        manifest.variants = kept.compactMap { index in entry(candidates[index], windows: evaluation.windows, calibration: coverage) }
         let recommendation = Self.recommendation(kept.map { candidates[$0].attempt })
         var files = Dictionary(uniqueKeysWithValues: kept.map { (candidates[$0].attempt.id + ".onnx", candidates[$0].bytes) })
         files["recipe.toml"] = try BinaryFile.read(recipe.file)
         let report = BuildReport(
             name: manifest.name, attempts: candidates.map(\.attempt), searches: searches, notes: notes, recommendation: recommendation,
-            thresholds: limits, data: recipe.evaluationName, device: Profiler.deviceName(), runtime: "onnxruntime \(runtime.version)", coalesce: min(8, coalesce))
+            thresholds: limits, data: recipe.evaluationName, device: Profiler.deviceName(), runtime: "onnxruntime \(runtime.version)", coalesce: min(8, coalesce),
+            coverage: coverage.lines)
         files["report.html"] = Array(report.html.utf8)
+        files["coverage.json"] = Array(coverage.json.description.utf8)
         let bundle = try store.publish(manifest, files: files)
         return Outcome(bundle: bundle, attempts: candidates.map(\.attempt), notes: notes, searches: searches, recommendation: recommendation, coalesce: min(8, coalesce))
     }
@@ -171,12 +183,14 @@ public struct ModelBuilder {
         return list
     }
 
-    private func entry(_ candidate: Candidate, windows: Int) -> ModelManifest.Variant? {
+    private func entry(_ candidate: Candidate, windows: Int, calibration: Coverage) -> ModelManifest.Variant? {
         guard let report = candidate.attempt.report else { return nil }
+        // What was calibrated on little data must say so wherever it goes.
+        let few = calibration.isFew && candidate.attempt.id != "fp32" ? "; calibrated on \(calibration.windows) windows only (few allowed)" : ""
         return ModelManifest.Variant(
             named: candidate.attempt.id, scheme: candidate.attempt.scheme, content: candidate.bytes,
             validation: ModelManifest.Validation(
-                on: "\(recipe.evaluationName): \(windows) windows", agreement: rounded(report.agreement), p99Error: rounded(report.p99Error),
+                on: "\(recipe.evaluationName): \(windows) windows\(few)", agreement: rounded(report.agreement), p99Error: rounded(report.p99Error),
                 aucLoss: report.aucLoss.map(rounded)))
     }
 

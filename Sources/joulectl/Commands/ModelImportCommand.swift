@@ -1,6 +1,5 @@
 import ArgumentParser
 import InferenceRuntime
-import ModelStore
 import OnnxGraph
 import Quantizer
 import Units
@@ -28,7 +27,7 @@ struct ModelImportCommand: ParsableCommand {
             let library = try runtime.load()
             let outcome = try ModelImport.run(
                 OnnxModel.load(model), dimensions: try pairs(dim, "--dim").mapValues { Int($0) }, constants: try pairs(constant, "--constant"),
-                fixAll: !keepDynamic, contract: try manifest.map { path throws(JouledError) in try ModelManifest(file: path) }, runtime: library)
+                fixAll: !keepDynamic, contract: try loadContract(manifest), runtime: library)
             try outcome.model.save(to: output)
             for note in outcome.notes { Console.out(note) }
             Console.out("\(output): written")

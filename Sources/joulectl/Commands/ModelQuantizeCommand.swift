@@ -26,8 +26,10 @@ struct ModelQuantizeCommand: ParsableCommand {
     var granularity: String?
     @Option(help: "Values per block, or output channels per group.")
     var groupSize: Int?
-    @Option(help: "Calibration windows: .npz or .npy.", completion: .file(extensions: ["npz", "npy"]))
+    @Option(help: "Calibration windows: .npz, .npy, or with --manifest a .wav, a .csv, or a directory of them.", completion: .file())
     var calibration: String?
+    @Option(help: "A model.toml, with or without variants, that says how recordings are cut into windows.", completion: .file(extensions: ["toml"]))
+    var manifest: String?
     @Option(help: "How activations are ranged: min-max, percentile, entropy or mse.")
     var method: String?
     @Option(help: "unsigned (U8S8) or signed (S8S8) activations.")
@@ -67,7 +69,7 @@ struct ModelQuantizeCommand: ParsableCommand {
             if let calibration {
                 let library = try runtime.load()
                 loaded = library
-                calibrator = try Calibrator(runtime: library, dataset: Dataset(path: calibration), allowFew: allowFew)
+                calibrator = try Calibrator(runtime: library, dataset: Dataset.load(calibration, contract: loadContract(manifest)), allowFew: allowFew)
             }
             var quantizer = try ModelQuantizer(source, calibrator: calibrator)
             let outcome: ModelQuantizer.Outcome
@@ -81,6 +83,7 @@ struct ModelQuantizeCommand: ParsableCommand {
             }
             try outcome.model.save(to: output)
             report(outcome, source)
+            if let calibrator { for line in Coverage(calibration: calibrator.dataset).lines { Console.out(line) } }
         }
     }
 

@@ -1,6 +1,7 @@
 import ArgumentParser
 import ConfigDocument
 import InferenceRuntime
+import ModelStore
 import Quantizer
 import Units
 import Wire
@@ -26,6 +27,12 @@ struct LimitOptions: ParsableArguments {
     var maxAucLoss: Double?
 
     var limits: ValidationLimits { ValidationLimits(agreementMin: minAgreement, p99ErrorMax: maxP99, aucLossMax: maxAucLoss) }
+}
+
+/// The manifest or contract that a flag names: a file, or a bundle's directory.
+func loadContract(_ path: String?) throws(JouledError) -> ModelManifest? {
+    guard let path else { return nil }
+    return try ModelManifest(file: path.hasSuffix(".toml") ? path : "\(path)/\(ModelBundle.manifestName)")
 }
 
 /// Exit status of a command whose variant breaks a declared limit.
