@@ -130,7 +130,7 @@ public struct FileProfiler {
     }
 
     /// Runs the model once on noise: with fixed tensors as a stream does where all are float32, else with new ones.
-    private static func stepper(_ session: InferenceSession) throws(JouledError) -> () throws(JouledError) -> Void {
+    static func stepper(_ session: InferenceSession) throws(JouledError) -> () throws(JouledError) -> Void {
         var random = SplitMix(seed: 7)
         let inputs = session.inputs.map { input in TensorSpec(name: input.name, elementType: input.elementType, shape: input.shape.map { max(1, $0) }) }
         let values: [(name: String, value: TensorValue)] = try inputs.map { input throws(JouledError) in
