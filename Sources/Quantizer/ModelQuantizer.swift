@@ -74,12 +74,13 @@ public struct ModelQuantizer {
             if let warning = calibrator.warning { notes.append(warning) }
             (model, calibrated) = try quantizeStatically(selected, assignment, recipe, calibrator)
         }
+        notes += try computeInHalf(&model, &assignment)
         let nBits = assignment.entries.filter(RuntimePass.hasBlockKernel)
         try RuntimePass.apply(&model, assignment.entries)
         let rest = assignment.entries.filter { entry in
             !nBits.contains { $0.node == entry.node } || model.graph.initializer.contains { entry.weights.contains($0.name) }
         }
-        let (graph, weightNotes) = try WeightPass.apply(model.graph, rest)
+        let (graph, weightNotes) = try WeightPass.apply(model.graph, rest, importance: importance(rest))
         model.graph = graph
         notes += weightNotes
         model.graph.removeDead()
@@ -134,6 +135,36 @@ public struct ModelQuantizer {
         settings.perTensor = Set(assignment.entries.filter { $0.settings.granularity == .tensor }.map(\.node))
         model.graph = try StaticPass.apply(model, selected: all, ranges: ranges, settings: settings)
         return (model, calibrated)
+    }
+
+    /// - Throws: `.invalidRecipe` where activation-weighted palettes have no calibration data.
+    private func importance(_ entries: [Assignment.Entry]) throws(JouledError) -> [String: [Float]] {
+        let weighted = entries.filter { $0.settings.scheme == .palette && $0.settings.activationWeighted }
+        guard let first = weighted.first else { return [:] }
+        guard let calibrator else {
+            throw JouledError(.invalidRecipe, "\(source.path): an activation-weighted palette ('\(first.node)') needs calibration data (--calibration DATA.npz)")
+        }
+        return try Importance.measure(lifted, weighted, calibrator)
+    }
+
+    /// Moves operations to float16 that cannot overflow there; the others stay in float with a reason.
+    private func computeInHalf(_ model: inout OnnxModel, _ assignment: inout Assignment) throws(JouledError) -> [String] {
+        let chosen = Set(assignment.entries.filter { $0.settings.scheme == .fp16Compute }.map(\.node))
+        guard !chosen.isEmpty else { return [] }
+        // Every float tensor: what follows an operation into float16 must not overflow either.
+        let facts = try ShapeInference.infer(lifted, usingDeclarations: true)
+        let inputs = lifted.graph.input.map(\.name)
+        let tensors = (lifted.graph.node.flatMap(\.output) + inputs).filter { facts[$0]?.elementType == ElementType.float.rawValue }
+        let statistics = try calibrator?.statistics(of: tensors, in: lifted, histograms: false) ?? [:]
+        let unfit = try HalfPass.unfit(lifted, chosen, statistics)
+        for index in assignment.entries.indices {
+            guard let reason = unfit[assignment.entries[index].node], assignment.entries[index].settings.scheme == .fp16Compute else { continue }
+            (assignment.entries[index].settings.scheme, assignment.entries[index].reason) = (.skip, reason)
+        }
+        try HalfPass.apply(&model, selected: chosen.subtracting(unfit.keys), statistics: statistics)
+        var notes = ["ONNX Runtime's processor kernels for float16 are few: it casts back to float around the others; measure (model profile) before you use this"]
+        if calibrator == nil { notes.append("without calibration data only weights were checked for overflow in float16") }
+        return notes
     }
 
     /// Weights in branches and bodies stay as they are: the passes change the main graph only.

@@ -46,6 +46,11 @@ public struct Calibrator {
         return statistics
     }
 
+    /// As the static one, over the calibration data.
+    func watch(
+        _ tensors: [String], in model: OnnxModel, _ body: (_ window: Int, _ tensor: String, _ value: TensorValue) throws(JouledError) -> Void
+    ) throws(JouledError) { try Self.watch(tensors, in: model, over: dataset, runtime, body) }
+
     /// Hands over the values of `tensors`, inputs or any inner ones, window after window, state carried along.
     /// - Throws: `.unusableData` where a tensor is not float32; what `body` throws.
     static func watch(
@@ -70,7 +75,7 @@ public struct Calibrator {
         let runner = try SequenceRunner(session: session, dataset: dataset, outputs: Set(model.graph.output.map(\.name)))
         let inner = tensors.filter { !inputs.contains($0) }
         let outer = runner.session.inputs.filter { tensors.contains($0.name) }
-        try runner.run(outputs: inner) { window, values throws(JouledError) in
+        func handOver(_ window: Int, _ values: [TensorValue]) throws(JouledError) {
             for (name, value) in zip(inner, values) {
                 guard value.elementType == 1 else { throw JouledError(.unusableData, "\(model.path): tensor '\(name)' is not float32") }
                 try body(window, name, value)
@@ -78,6 +83,12 @@ public struct Calibrator {
             for input in outer {
                 if let value = try dataset.value(window, of: input) { try body(window, input.name, value) }
             }
+        }
+        // What only goes in needs no run.
+        if inner.isEmpty {
+            for window in 0..<dataset.windows { try handOver(window, []) }
+        } else {
+            try runner.run(outputs: inner, handOver)
         }
     }
 }

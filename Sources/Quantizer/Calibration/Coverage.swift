@@ -6,6 +6,8 @@ import Units
 public struct CalibratedModel: Sendable {
     public var model: OnnxModel
     public var ranges: [String: ActivationRange]
+    /// In a quantized model a ReLU is the clipping of a range that begins at 0: what lies below is meant to be cut off.
+    var clipsAtZero = false
 
     init(model: OnnxModel, ranges: [String: ActivationRange]) { (self.model, self.ranges) = (model, ranges) }
 
@@ -24,6 +26,7 @@ public struct CalibratedModel: Sendable {
         }
         guard !ranges.isEmpty else { return nil }
         self.init(model: variant, ranges: ranges)
+        clipsAtZero = true
     }
 }
 
@@ -97,7 +100,7 @@ public struct Coverage: Sendable {
         }
         if let calibrated {
             let tensors = calibrated.ranges.keys.filter { tallies[$0] == nil }.sorted()
-            for name in tensors { tallies[name] = calibrated.ranges[name].map { Tally(lower: $0.lower, upper: $0.upper, isInput: false) } }
+            for name in tensors { tallies[name] = calibrated.ranges[name].map { Tally(lower: $0.lower, upper: $0.upper, isInput: false, ignoresBelow: calibrated.clipsAtZero && $0.lower == 0) } }
             let graphInputs = Set(calibrated.model.graph.input.map(\.name))
             try Calibrator.watch(tensors.filter { !graphInputs.contains($0) }, in: calibrated.model, over: other, runtime) { _, name, value throws(JouledError) in
                 tallies[name]?.add(value.floats[...])
@@ -116,6 +119,7 @@ public struct Coverage: Sendable {
         let lower: Float
         let upper: Float
         let isInput: Bool
+        var ignoresBelow = false
         var count = 0
         var outside = 0
         var windows = 0
@@ -127,7 +131,7 @@ public struct Coverage: Sendable {
             values.withUnsafeBufferPointer { buffer in
                 var distance: Float = 0
                 for value in buffer {
-                    let miss = max(value - upper, lower - value)
+                    let miss = ignoresBelow ? value - upper : max(value - upper, lower - value)
                     beyond += miss > 0 ? 1 : 0
                     distance = miss > distance ? miss : distance
                 }
