@@ -65,6 +65,7 @@ extension ModelManifest {
             pair("data", variant.validation.data)
             number("agreement", variant.validation.agreement)
             number("p99_error", variant.validation.p99Error)
+            if let mean = variant.validation.meanError { number("mean_error", mean) }
             if let loss = variant.validation.aucLoss { number("auc_loss", loss) }
         }
         return lines.joined(separator: "\n") + "\n"
