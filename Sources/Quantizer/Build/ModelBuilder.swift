@@ -2,7 +2,6 @@ import InferenceRuntime
 import ModelStore
 import OnnxGraph
 import Units
-import Wire
 
 /// The whole pipeline for one model: import, quantize, validate, profile, publish.
 public struct ModelBuilder {
@@ -102,6 +101,9 @@ public struct ModelBuilder {
         }
         progress("measuring \(kept.count) variants, \(min(8, coalesce)) windows a wake-up")
         try measure(&candidates, kept, period, min(8, coalesce))
+        var models: [(id: String, model: OnnxModel)] = []
+        for index in kept { models.append((candidates[index].attempt.id, try OnnxModel.parse(candidates[index].bytes, path: candidates[index].attempt.id))) }
+        let seams = try validator.seams(among: models)
         var manifest = recipe.contract
         manifest.cadences = try cadences(imported.model, evaluation)
         manifest.variants = kept.compactMap { index in entry(candidates[index], windows: evaluation.windows, calibration: coverage) }
@@ -111,9 +113,9 @@ public struct ModelBuilder {
         let report = BuildReport(
             name: manifest.name, attempts: candidates.map(\.attempt), searches: searches, notes: notes, recommendation: recommendation,
             thresholds: limits, data: recipe.evaluationName, device: Profiler.deviceName(), runtime: "onnxruntime \(runtime.version)", coalesce: min(8, coalesce),
-            coverage: coverage.lines)
+            coverage: coverage.lines, seams: seams)
         files["report.html"] = Array(report.html.utf8)
-        files["coverage.json"] = Array(coverage.json.description.utf8)
+        files["report.json"] = report.json(coverage)
         let bundle = try store.publish(manifest, files: files)
         return Outcome(bundle: bundle, attempts: candidates.map(\.attempt), notes: notes, searches: searches, recommendation: recommendation, coalesce: min(8, coalesce))
     }
