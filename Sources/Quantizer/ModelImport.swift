@@ -69,7 +69,9 @@ public enum ModelImport {
             for name in node.output where !isFixed(name) {
                 let shape = facts[name]?.shapeText ?? "[...]"
                 list.append((name, shape))
-                if node.input.allSatisfy({ isFixed($0) || model.graph.input.map(\.name).contains($0) }) {
+                if facts[name]?.shape == nil, node.subgraphs.isEmpty, node.input.allSatisfy(isFixed) {
+                    notes.append("tensor '\(name)': its sizes are not known, as there is no rule for \(node.opType) ('\(node.label)')")
+                } else if node.input.allSatisfy({ isFixed($0) || model.graph.input.map(\.name).contains($0) }) {
                     notes.append("tensor '\(name)' \(shape) stays dynamic: written by \(node.opType) '\(node.label)'")
                 } else {
                     followers += 1

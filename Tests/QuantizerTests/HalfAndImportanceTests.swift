@@ -125,4 +125,15 @@ import Units
         let rows = try Validator(reference: loud, dataset: RuntimeFixture.dataset([4, 1, 32], seed: 2), runtime: runtime).validate(result.model)
         #expect(rows.outputs[0].signalToNoise > 40, "finite and right")
     }
+
+    /// State that starts at zero and has no array of its own does not look as if it overflowed.
+    @Test func recurrentLayersMoveToo() throws {
+        guard let runtime = RuntimeFixture.runtime, let path = ReferenceModels.silero.first(where: { $0.hasSuffix("16k_sequence.onnx") }) else { return }
+        let source = try ModelImport.run(OnnxModel.load(path), dimensions: [:], constants: [:], fixAll: true, runtime: runtime).model
+        let data = try RuntimeFixture.dataset([576], seed: 1, name: "input")
+        var quantizer = try ModelQuantizer(source, calibrator: Calibrator(runtime: runtime, dataset: data))
+        let outcome = try quantizer.quantize(Recipe(.fp16Compute))
+        #expect(outcome.assignment.entries.first { $0.type == "LSTM" }?.settings.scheme == .fp16Compute)
+        #expect(try Validator(reference: source, dataset: data, runtime: runtime).validate(outcome.model).maximumError < 0.05)
+    }
 }

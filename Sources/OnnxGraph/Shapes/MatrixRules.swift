@@ -106,4 +106,24 @@ enum MatrixRules {
         }
         return [TensorFact(call.type, equation[arrow...].dropFirst(2).map { sizes[$0] })]
     }
+
+    /// Of the `ai.onnx.ml` domain, which scikit-learn's models are written in: rows in, rows out.
+    static func classicalFacts(_ call: ShapeCall) -> [TensorFact]? {
+        let rows: Int? = call.shape(0).flatMap { $0.count > 1 ? $0[0] : 1 }
+        let float = ElementType.float.rawValue
+        switch call.node.opType {
+        case "Scaler", "Normalizer", "Imputer", "Binarizer": return [TensorFact(call.node.opType == "Scaler" || call.node.opType == "Normalizer" ? float : call.type, call.shape(0))]
+        case "LinearRegressor", "TreeEnsembleRegressor", "SVMRegressor":
+            return [TensorFact(float, [rows, call.node.integer("n_targets") ?? call.node.integer("targets") ?? 1])]
+        case "LinearClassifier", "TreeEnsembleClassifier", "SVMClassifier":
+            let numbers = call.node.attribute("classlabels_int64s") ?? call.node.attribute("classlabels_ints")
+            let texts = call.node.attribute("classlabels_strings")
+            let classes = max(numbers?.ints.count ?? 0, texts?.strings.count ?? 0)
+            return [TensorFact((numbers?.ints.count ?? 0) > 0 ? ElementType.int64.rawValue : 8, [rows]), TensorFact(float, [rows, classes > 0 ? classes : nil])]
+        case "ArrayFeatureExtractor":
+            guard let shape = call.shape(0), let count = call.input(1).count else { return [TensorFact(call.type)] }
+            return [TensorFact(call.type, shape.count > 1 ? shape.dropLast() + [count] : [1, count])]
+        default: return nil
+        }
+    }
 }

@@ -51,8 +51,12 @@ public struct ShapeInference {
         case "Scan" where Self.isStandard(node): result = try scan(node, facts)
         case "Constant" where Self.isStandard(node): result = [node.constantTensor.map(TensorFact.init) ?? .unknown]
         default:
-            guard Self.isStandard(node) || node.domain == microsoftDomain else { return node.output.map { _ in .unknown } }
             let call = ShapeCall(node: node, inputs: node.input.map { $0.isEmpty ? nil : facts[$0] ?? .unknown }, opset: opset, path: path)
+            guard Self.isStandard(node) || node.domain == microsoftDomain else {
+                let known = node.domain == "ai.onnx.ml" ? MatrixRules.classicalFacts(call) : nil
+                result = known ?? []
+                break
+            }
             var known = try ElementwiseRules.facts(call)
             if known == nil { known = try LayoutRules.facts(call) }
             if known == nil { known = try WindowRules.facts(call) }

@@ -35,7 +35,8 @@ struct HalfPass {
                 if !(peak <= most) { reasons[node.label] = "'\(name)' holds \(peak), beyond float16's \(most)" }
             }
             for name in node.input + node.output {
-                guard let item = statistics[name] else { continue }
+                // State that starts at zero has none of its own: the output that carries it on has them.
+                guard let item = statistics[name], item.count > 0 else { continue }
                 let peak = max(item.maximum.magnitude, item.minimum.magnitude)
                 // Half of the range is kept for data that is louder than the calibration set's.
                 if peak > most / 2 { reasons[node.label] = "'\(name)' reached \(peak) on the calibration data, float16 ends at \(most)" }
@@ -87,7 +88,7 @@ struct HalfPass {
         guard Self.arithmetic.contains(node.opType) else { return read.allSatisfy { halves[$0] != nil } }
         return (node.input + node.output).filter(isFloat).allSatisfy { name in
             if index.initializer[name] != nil { return true }
-            return statistics[name].map { max($0.maximum.magnitude, $0.minimum.magnitude) <= Self.most / 2 } ?? false
+            return statistics[name].map { $0.count > 0 && max($0.maximum.magnitude, $0.minimum.magnitude) <= Self.most / 2 } ?? false
         }
     }
 
