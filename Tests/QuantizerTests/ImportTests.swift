@@ -143,4 +143,99 @@ import Units
         for file in ["one.onnx", "two.onnx"] { #expect(problem(directory(file)) == problem(path)) }
         #expect(problem(path) == nil || path.hasSuffix("logreg_iris.onnx"))
     }
+
+    /// Values of shape arithmetic against the kernels of ONNX Runtime, over the onnx package's operator tests.
+    @Test func integersAreWhatTheRuntimeComputes() throws {
+        guard let runtime = RuntimeFixture.runtime else { return }
+        let directory = TemporaryDirectory()
+        guard let cases = ReferenceModels.shapes(["operators", directory.path]) else { return }
+        var (compared, types) = (0, Set<String>())
+        for item in cases where [6, 7, 9].contains(item.type) {
+            let model = try OnnxModel.load(item.file)
+            guard let values = try ShapeInference.infer(model)[item.tensor]?.fixedIntegers, let type = model.graph.node.last?.opType else { continue }
+            guard let session = try? InferenceSession(runtime: runtime, model: model.serialized(), path: item.file) else { continue }
+            let inputs: [(String, TensorValue)] = session.inputs.map { ($0.name, TensorValue(shape: $0.shape.map { max(1, $0) }, values: .float([Float](repeating: 1, count: $0.elementCount)))) }
+            guard session.inputs.allSatisfy({ $0.elementType == .float32 }), let result = try? session.run(inputs, outputs: [item.tensor])[0] else { continue }
+            let truth: [Int]
+            switch result.values {
+            case .int64(let list): truth = list.map { Int($0) }
+            case .bytes(6, let bytes): truth = bytes.withUnsafeBytes { raw in (0..<raw.count / 4).map { Int(raw.loadUnaligned(fromByteOffset: 4 * $0, as: Int32.self)) } }
+            case .bytes(9, let bytes): truth = bytes.map { Int($0) }
+            default: continue
+            }
+            #expect(values == truth, "\(type) in \(item.file)")
+            compared += 1
+            types.insert(type)
+        }
+        print("\(compared) integer results of \(types.count) operators agree with the runtime: \(types.sorted().joined(separator: " "))")
+        #expect(compared > 30 && types.count > 10)
+    }
+
+    /// Random programs on integer tensors: what inference computes is what the runtime computes.
+    @Test(arguments: seeds(60)) func integerProgramsAgreeWithTheRuntime(seed: UInt64) throws {
+        guard let runtime = RuntimeFixture.runtime else { return }
+        var random = SeededGenerator(seed: seed)
+        var model = RuntimeFixture.residualNetwork(seed: 1)
+        (model.graph.node, model.graph.input, model.graph.initializer) = ([], [], [])
+        func constant(_ values: [Int], dims: [Int]? = nil) -> String {
+            let name = "k\(model.graph.initializer.count)"
+            model.graph.initializer.append(Tensor(name: name, dims: dims ?? [values.count], int64s: values.map(Int64.init)))
+            return name
+        }
+        var shape = (0..<Int.random(in: 1...3, using: &random)).map { _ in Int.random(in: 1...4, using: &random) }
+        var last = constant((0..<shape.reduce(1, *)).map { _ in Int.random(in: -9...9, using: &random) }, dims: shape)
+        for step in 0..<6 {
+            let axis = shape.isEmpty ? 0 : Int.random(in: 0..<shape.count, using: &random)
+            let signed = Bool.random(using: &random) ? axis : axis - shape.count
+            var node = Node("", name: "n\(step)", inputs: [last], outputs: ["v\(step)"])
+            switch Int.random(in: 0..<9, using: &random) {
+            case 0 where !shape.isEmpty:
+                node.opType = "Slice"
+                let step = [-3, -2, -1, 1, 2, 5].randomElement(using: &random) ?? 1
+                let bounds = (0..<2).map { _ in [Int.random(in: -6...6, using: &random), .max, .min + 1].randomElement(using: &random) ?? 0 }
+                node.input += [constant([bounds[0]]), constant([bounds[1]]), constant([signed]), constant([step])]
+            case 1:
+                node.opType = "Transpose"
+                node.attribute = [Attribute("perm", Array(shape.indices).shuffled(using: &random))]
+            case 2 where shape.count == 1:
+                node.opType = "Gather"
+                node.input.append(constant((0..<3).map { _ in Int.random(in: -shape[0]..<max(1, shape[0]), using: &random) }))
+                if shape[0] == 0 { continue }
+            case 3 where shape.count == 1:
+                node.opType = "Concat"
+                node.attribute = [Attribute("axis", 0)]
+                node.input.append(constant([7, -7]))
+            case 4:
+                node.opType = "Unsqueeze"
+                node.input.append(constant([Int.random(in: -shape.count - 1...shape.count, using: &random)]))
+            case 5:
+                node.opType = "Squeeze"
+            case 6:
+                node.opType = "Reshape"
+                node.input.append(constant([-1]))
+                if shape.contains(0) { continue }
+            case 7:
+                node.opType = ["Add", "Sub", "Mul", "Div", "Mod", "Min", "Max"].randomElement(using: &random) ?? "Add"
+                let other = constant([[-4, -3, -1, 1, 2, 5].randomElement(using: &random) ?? 1], dims: Bool.random(using: &random) ? [] : [1])
+                if Bool.random(using: &random), !["Div", "Mod"].contains(node.opType) { node.input.insert(other, at: 0) } else { node.input.append(other) }
+            default:
+                node.opType = ["Neg", "Abs", "Sign", "Identity"].randomElement(using: &random) ?? "Neg"
+            }
+            if node.opType.isEmpty { continue }
+            model.graph.node.append(node)
+            last = node.output[0]
+            model.graph.output = []
+            shape = try ShapeInference.infer(model)[last]?.fixedShape ?? []
+        }
+        guard !model.graph.node.isEmpty else { return }
+        model.graph.output = [{ var info = Onnx_ValueInfoProto(); info.name = last; return info }()]
+        let fact = try #require(ShapeInference.infer(model)[last])
+        let session = try InferenceSession(runtime: runtime, model: model.serialized(), path: "program")
+        let result = try session.run([], outputs: [last])[0]
+        guard case .int64(let truth) = result.values else { return }
+        let known = Dictionary(uniqueKeysWithValues: try model.graph.initializer.map { ($0.name, "\(try $0.integers())\($0.shape)") })
+        let text = model.graph.node.map { "\($0.opType)(\($0.input.map { known[$0] ?? $0 }.joined(separator: ", ")))" }.joined(separator: " ")
+        #expect(fact.fixedShape == result.shape, "\(text), seed \(seed)")
+        #expect(fact.fixedIntegers == truth.map(Int.init), "\(text), seed \(seed)")
+    }
 }

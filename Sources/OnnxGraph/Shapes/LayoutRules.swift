@@ -263,7 +263,9 @@ enum LayoutRules {
             }
             func clamp(_ value: Int, _ low: Int, _ high: Int) -> Int { min(high, max(low, value < 0 ? value + size : value)) }
             let from = step > 0 ? clamp(start, 0, size) : clamp(start, 0, size - 1)
-            let to = step > 0 ? clamp(end, 0, size) : clamp(end, -1, size - 1)
+            // Backwards, ONNX Runtime takes the largest integers for "up to the first", which the standard leaves open.
+            let isUnbounded = end == .max || end == Int(Int32.max)
+            let to = step > 0 ? clamp(end, 0, size) : (isUnbounded ? -1 : clamp(end, -1, size - 1))
             // Steps may be as long as integers are: divide before adding.
             let span = step > 0 ? to - from : from - to
             let count = span <= 0 ? 0 : 1 + (span - 1) / (step == .min ? .max : abs(step))
