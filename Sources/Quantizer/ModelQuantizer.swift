@@ -134,7 +134,9 @@ public struct ModelQuantizer {
         settings.skipped = Set(recipe.names.filter { $0.value.scheme == .skip }.keys)
         settings.perTensor = Set(assignment.entries.filter { $0.settings.granularity == .tensor }.map(\.node))
         model.graph = try StaticPass.apply(model, selected: all, ranges: ranges, settings: settings)
-        return (model, calibrated)
+        // Only ranges that became scales: what a fused activation bounds anyway is of no concern.
+        let quantized = Set(model.graph.node.filter { $0.opType == "QuantizeLinear" }.flatMap { $0.input.prefix(1) })
+        return (model, CalibratedModel(model: calibrated.model, ranges: calibrated.ranges.filter { quantized.contains($0.key) }))
     }
 
     /// - Throws: `.invalidRecipe` where activation-weighted palettes have no calibration data.
