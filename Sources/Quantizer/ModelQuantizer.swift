@@ -12,7 +12,7 @@ public struct ModelQuantizer {
         public var assignment: Assignment
         /// Sentences for a person: what was done otherwise than asked, and doubts about the data.
         public var notes: [String]
-        /// Where static int8 was calibrated: on what, and to which ranges.
+        /// Where static int8 was calibrated, if `keepsCalibrated`: on what, and to which ranges.
         public var calibrated: CalibratedModel?
     }
 
@@ -26,6 +26,9 @@ public struct ModelQuantizer {
         // What was kept before covers one recipe's tensors only.
         didSet { if keepsStatistics != oldValue { cache = Cache() } }
     }
+
+    /// Return what was calibrated (`Outcome.calibrated`), for a coverage report; it holds the float weights.
+    public var keepsCalibrated = false
 
     private struct Cache {
         var plain: [String: ActivationStatistics] = [:]
@@ -66,6 +69,9 @@ public struct ModelQuantizer {
         var calibrated: CalibratedModel?
         var model = lifted
         notes += Self.notesOnSubgraphs(model.graph, recipe.weightThreshold)
+        // What is measured on the float model comes first: afterwards it is another one.
+        let importance = try importance(model, assignment.entries)
+        let halfStatistics = try fitForHalf(model, &assignment)
         let selected = Set(assignment.entries.filter { $0.settings.scheme == .int8 }.map(\.node))
         if !selected.isEmpty {
             guard let calibrator else {
@@ -74,13 +80,13 @@ public struct ModelQuantizer {
             if let warning = calibrator.warning { notes.append(warning) }
             (model, calibrated) = try quantizeStatically(selected, assignment, recipe, calibrator)
         }
-        notes += try computeInHalf(&model, &assignment)
+        notes += try computeInHalf(&model, assignment, halfStatistics)
         let nBits = assignment.entries.filter(RuntimePass.hasBlockKernel)
         try RuntimePass.apply(&model, assignment.entries)
         let rest = assignment.entries.filter { entry in
             !nBits.contains { $0.node == entry.node } || model.graph.initializer.contains { entry.weights.contains($0.name) }
         }
-        let (graph, weightNotes) = try WeightPass.apply(model.graph, rest, importance: importance(rest))
+        let (graph, weightNotes) = try WeightPass.apply(model.graph, rest, importance: importance)
         model.graph = graph
         notes += weightNotes
         model.graph.removeDead()
@@ -95,7 +101,7 @@ public struct ModelQuantizer {
 
     private mutating func quantizeStatically(
         _ selected: Set<String>, _ assignment: Assignment, _ recipe: Recipe, _ calibrator: Calibrator
-    ) throws(JouledError) -> (OnnxModel, CalibratedModel) {
+    ) throws(JouledError) -> (OnnxModel, CalibratedModel?) {
         var model = lifted
         let seams = recipe.calibration.equalize ? Equalization.seams(model.graph, selected: selected) : []
         var statistics: [String: ActivationStatistics]
@@ -122,7 +128,7 @@ public struct ModelQuantizer {
             }
         }
         var ranges = statistics.mapValues { ActivationRange($0, recipe.calibration) }
-        let calibrated = CalibratedModel(model: model, ranges: ranges)
+        let calibrated = keepsCalibrated ? CalibratedModel(model: model, ranges: ranges) : nil
         var all = selected
         for entry in StaticPass.addEntries(&model.proto.graph, selected: selected, shapes: statistics.mapValues(\.shape)) {
             all.insert(entry.node)
@@ -136,34 +142,42 @@ public struct ModelQuantizer {
         model.graph = try StaticPass.apply(model, selected: all, ranges: ranges, settings: settings)
         // Only ranges that became scales: what a fused activation bounds anyway is of no concern.
         let quantized = Set(model.graph.node.filter { $0.opType == "QuantizeLinear" }.flatMap { $0.input.prefix(1) })
-        return (model, CalibratedModel(model: calibrated.model, ranges: calibrated.ranges.filter { quantized.contains($0.key) }))
+        return (model, calibrated.map { CalibratedModel(model: $0.model, ranges: $0.ranges.filter { quantized.contains($0.key) }) })
     }
 
     /// - Throws: `.invalidRecipe` where activation-weighted palettes have no calibration data.
-    private func importance(_ entries: [Assignment.Entry]) throws(JouledError) -> [String: [Float]] {
+    private func importance(_ model: OnnxModel, _ entries: [Assignment.Entry]) throws(JouledError) -> [String: [Float]] {
         let weighted = entries.filter { $0.settings.scheme == .palette && $0.settings.activationWeighted }
         guard let first = weighted.first else { return [:] }
         guard let calibrator else {
             throw JouledError(.invalidRecipe, "\(source.path): an activation-weighted palette ('\(first.node)') needs calibration data (--calibration DATA.npz)")
         }
-        return try Importance.measure(lifted, weighted, calibrator)
+        return try Importance.measure(model, weighted, calibrator)
     }
 
-    /// Moves operations to float16 that cannot overflow there; the others stay in float with a reason.
-    private func computeInHalf(_ model: inout OnnxModel, _ assignment: inout Assignment) throws(JouledError) -> [String] {
+    /// Leaves operations in float, with a reason, that would overflow in float16.
+    /// - Returns: peaks of the float tensors on the calibration data, if there is any.
+    private func fitForHalf(_ model: OnnxModel, _ assignment: inout Assignment) throws(JouledError) -> [String: ActivationStatistics] {
         let chosen = Set(assignment.entries.filter { $0.settings.scheme == .fp16Compute }.map(\.node))
-        guard !chosen.isEmpty else { return [] }
+        guard !chosen.isEmpty else { return [:] }
         // Every float tensor: what follows an operation into float16 must not overflow either.
-        let facts = try ShapeInference.infer(lifted, usingDeclarations: true)
-        let inputs = lifted.graph.input.map(\.name)
-        let tensors = (lifted.graph.node.flatMap(\.output) + inputs).filter { facts[$0]?.elementType == ElementType.float.rawValue }
-        let statistics = try calibrator?.statistics(of: tensors, in: lifted, histograms: false) ?? [:]
-        let unfit = try HalfPass.unfit(lifted, chosen, statistics)
+        let facts = try ShapeInference.infer(model, usingDeclarations: true)
+        let tensors = (model.graph.node.flatMap(\.output) + model.graph.input.map(\.name)).filter { facts[$0]?.elementType == ElementType.float.rawValue }
+        let statistics = try calibrator?.statistics(of: tensors, in: model, histograms: false) ?? [:]
+        let unfit = try HalfPass.unfit(model, chosen, statistics)
         for index in assignment.entries.indices {
             guard let reason = unfit[assignment.entries[index].node], assignment.entries[index].settings.scheme == .fp16Compute else { continue }
             (assignment.entries[index].settings.scheme, assignment.entries[index].reason) = (.skip, reason)
         }
-        try HalfPass.apply(&model, selected: chosen.subtracting(unfit.keys), statistics: statistics)
+        return statistics
+    }
+
+    private func computeInHalf(
+        _ model: inout OnnxModel, _ assignment: Assignment, _ statistics: [String: ActivationStatistics]
+    ) throws(JouledError) -> [String] {
+        let chosen = Set(assignment.entries.filter { $0.settings.scheme == .fp16Compute }.map(\.node))
+        guard !chosen.isEmpty else { return [] }
+        try HalfPass.apply(&model, selected: chosen, statistics: statistics)
         var notes = ["ONNX Runtime's processor kernels for float16 are few: it casts back to float around the others; measure (model profile) before you use this"]
         if calibrator == nil { notes.append("without calibration data only weights were checked for overflow in float16") }
         return notes

@@ -68,6 +68,7 @@ import Units
         recipe.calibration.method = .percentile
         recipe.calibration.percentile = 99
         var quantizer = try ModelQuantizer(source, calibrator: Calibrator(runtime: runtime, dataset: calibration))
+        quantizer.keepsCalibrated = true
         let outcome = try quantizer.quantize(recipe)
         let calibrated = try #require(outcome.calibrated)
         let wide = try RuntimeFixture.dataset([4, 1, 32], seed: 3)

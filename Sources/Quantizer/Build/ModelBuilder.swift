@@ -60,6 +60,7 @@ public struct ModelBuilder {
         }
         var calibrated: CalibratedModel?
         var quantizer = try ModelQuantizer(imported.model, calibrator: calibrator)
+        quantizer.keepsCalibrated = true
         var notes = imported.notes + (calibrator.warning.map { [$0] } ?? [])
         var searches: [MixedSearch.Result] = []
         let period = recipe.contract.windowPeriod
