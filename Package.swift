@@ -64,7 +64,7 @@ let package = Package(
         module("StreamSessions", ["Units", "Wire", "Systemd", "InferenceRuntime"]),
         module("Planner", ["Units"]),
         module("PowerPolicy", ["Units", "ConfigDocument"]),
-        module("Quantizer", ["Units", "ConfigDocument", "OnnxGraph", "ModelStore", "EnergyModel", "InferenceRuntime", "CLinux"]),
+        module("Quantizer", ["Units", "ConfigDocument", "Wire", "OnnxGraph", "ModelStore", "EnergyModel", "InferenceRuntime", "StreamSessions", "CLinux"]),
 
         // The decision loop as a value, between floors 3 and 4: the daemon and the simulator run the same one.
         module("Decisions", ["Units", "EnergyModel", "PowerPolicy", "Planner"]),
@@ -104,7 +104,7 @@ let package = Package(
         tests("Wire", ["Units"]),
         tests("Systemd", ["Units"]),
         tests("OnnxGraph", ["Units"]),
-        tests("Quantizer", ["Units", "OnnxGraph", "ModelStore", "InferenceRuntime"]),
+        tests("Quantizer", ["Units", "ConfigDocument", "OnnxGraph", "ModelStore", "InferenceRuntime"]),
         tests("EnergyModel", ["Units"]),
         tests("ModelStore", ["Units", "EnergyModel"]),
         tests("InferenceRuntime", ["Units"]),

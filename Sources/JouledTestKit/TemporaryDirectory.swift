@@ -71,7 +71,7 @@ public final class TemporaryDirectory: Sendable {
         return names.sorted()
     }
 
-    private static func remove(_ path: String) {
+    static func remove(_ path: String) {
         var status = stat()
         guard lstat(path, &status) == 0 else { return }
         if status.st_mode & S_IFMT == S_IFDIR {

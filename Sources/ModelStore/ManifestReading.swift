@@ -17,6 +17,14 @@ extension ModelManifest {
     /// - Throws: as `init(reading:)` does.
     public init(contract document: ConfigDocument) throws(JouledError) { try self.init(document, isContract: true) }
 
+    /// Reads a file that is either: a whole manifest, or a contract that has no variants yet.
+    ///
+    /// - Throws: as `init(reading:)` does; for a file that cannot be read too.
+    public init(file path: String) throws(JouledError) {
+        let document = try ConfigDocument.load(path)
+        try self.init(document, isContract: !document.root.keys.contains("variant"))
+    }
+
     private init(_ document: ConfigDocument, isContract: Bool) throws(JouledError) {
         let root = document.root
         let format = try root.integer("format")

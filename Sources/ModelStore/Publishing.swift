@@ -17,26 +17,36 @@ extension ModelStore {
     /// - Returns: the bundle as published.
     /// - Throws: `.unwritableFile` naming the path and the system's reason (a full disk is one); the errors of reading a bundle.
     public func publish(_ manifest: ModelManifest, files: [String: [UInt8]]) throws(JouledError) -> ModelBundle {
+        try publish(manifest, files: files, write: Self.write)
+    }
+
+    /// - Parameter write: writes bytes to a path and syncs them; tests have others that fail.
+    func publish(
+        _ manifest: ModelManifest, files: [String: [UInt8]], write: ([UInt8], String) throws(JouledError) -> Void
+    ) throws(JouledError) -> ModelBundle {
         let parent = root + "/" + manifest.name
-        for path in [root, parent] where mkdir(path, 0o755) != 0 && errno != EEXIST { throw Self.failure(path) }
+        var made: [String] = []
+        for path in [root, parent] {
+            if mkdir(path, 0o755) == 0 { made.append(path) } else if errno != EEXIST { throw Self.failure(path) }
+        }
         let staging = "\(parent)/.publishing-\(getpid())"
         Self.remove(staging)
-        guard mkdir(staging, 0o755) == 0 else { throw Self.failure(staging) }
         do throws(JouledError) {
+            guard mkdir(staging, 0o755) == 0 else { throw Self.failure(staging) }
             var numbered = manifest
             numbered.version = try nextVersion(of: manifest.name)
             for (name, bytes) in files.sorted(by: { $0.key < $1.key }) {
                 guard Names.isPlainFile(name) else { throw JouledError(.unwritableFile, "'\(name)' is not a plain file name") }
-                try Self.write(bytes, to: staging + "/" + name)
+                try write(bytes, staging + "/" + name)
             }
-            try Self.write(Array(numbered.text.utf8), to: staging + "/" + ModelBundle.manifestName)
+            try write(Array(numbered.text.utf8), staging + "/" + ModelBundle.manifestName)
             let staged = try ModelBundle(directory: staging)
             for variant in staged.manifest.variants { try staged.verify(variant) }
             // Another publisher may take the number meanwhile: rename onto a directory that is not empty fails, and the next is tried.
             while rename(staging, "\(parent)/\(numbered.version)") != 0 {
                 guard errno == ENOTEMPTY || errno == EEXIST else { throw Self.failure("\(parent)/\(numbered.version)") }
                 numbered.version += 1
-                try Self.write(Array(numbered.text.utf8), to: staging + "/" + ModelBundle.manifestName)
+                try write(Array(numbered.text.utf8), staging + "/" + ModelBundle.manifestName)
             }
             let directory = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
             if directory >= 0 {
@@ -46,6 +56,8 @@ extension ModelStore {
             return try load(manifest.name, version: numbered.version)
         } catch {
             Self.remove(staging)
+            // Directories that were made for this go with it, unless somebody else has put something there.
+            for path in made.reversed() { rmdir(path) }
             throw error
         }
     }

@@ -16,6 +16,12 @@ public enum GraphCheck {
         return try order(graph, outer: [], defined: defined, path).map { graph.node[$0] }
     }
 
+    /// As `sorted`, for a subgraph, which may read what the graphs around it write.
+    static func sortedInner(_ graph: Graph, path: String) throws(JouledError) -> [Node] {
+        let defined = Set(graph.input.map(\.name)).union(graph.initializer.map(\.name))
+        return try order(graph, outer: Set(freeNames(of: graph)), defined: defined, path).map { graph.node[$0] }
+    }
+
     private static func order(
         _ graph: Graph, outer: Set<String>, defined: Set<String>, _ path: String
     ) throws(JouledError) -> [Int] {
@@ -37,12 +43,10 @@ public enum GraphCheck {
         var readers: [[Int]] = Array(repeating: [], count: graph.node.count)
         for (index, node) in graph.node.enumerated() {
             var needed = node.input
-            for attribute in node.attribute {
-                for inner in (attribute.hasG ? [attribute.g] : []) + attribute.graphs {
-                    let own = Set(inner.input.map(\.name)).union(inner.initializer.map(\.name))
-                    _ = try order(inner, outer: all, defined: own, path)
-                    needed += freeNames(of: inner)
-                }
+            for inner in node.subgraphs {
+                let own = Set(inner.input.map(\.name)).union(inner.initializer.map(\.name))
+                _ = try order(inner, outer: all, defined: own, path)
+                needed += freeNames(of: inner)
             }
             for name in Set(needed) where !name.isEmpty && !known.contains(name) {
                 guard let source = producer[name] else {
@@ -91,16 +95,11 @@ public enum GraphCheck {
 
     /// Names that a subgraph takes from the graphs around it.
     static func freeNames(of graph: Graph) -> [String] {
-        var bound = Set(graph.input.map(\.name)).union(graph.initializer.map(\.name)).union(graph.sparseInitializer.map(\.values.name))
-        for node in graph.node { bound.formUnion(node.output) }
+        let bound = graph.boundNames
         var free: [String] = []
         for node in graph.node {
             free += node.input.filter { !$0.isEmpty && !bound.contains($0) }
-            for attribute in node.attribute {
-                for inner in (attribute.hasG ? [attribute.g] : []) + attribute.graphs {
-                    free += freeNames(of: inner).filter { !bound.contains($0) }
-                }
-            }
+            free += node.subgraphs.flatMap(freeNames).filter { !bound.contains($0) }
         }
         free += graph.output.map(\.name).filter { !bound.contains($0) }
         return free

@@ -13,10 +13,7 @@ public struct GraphIndex: Sendable {
     public init(_ graph: Graph) {
         for (index, node) in graph.node.enumerated() {
             for output in node.output where !output.isEmpty { producer[output] = index }
-            var names = node.input
-            for attribute in node.attribute {
-                for inner in (attribute.hasG ? [attribute.g] : []) + attribute.graphs { names += GraphCheck.freeNames(of: inner) }
-            }
+            let names = node.input + node.subgraphs.flatMap(GraphCheck.freeNames)
             for name in Set(names) where !name.isEmpty { consumers[name, default: []].append(index) }
         }
         for (index, tensor) in graph.initializer.enumerated() { initializer[tensor.name] = index }
@@ -56,40 +53,35 @@ public struct UniqueNames: Sendable {
 }
 
 extension Graph {
-    /// Turns Constant nodes that hold a tensor into initializers, so that weights are found in one place.
+    /// Turns Constant nodes that hold a tensor into initializers, in subgraphs too, so that weights are found in one place.
     public mutating func liftConstants() {
         let graphOutputs = Set(output.map(\.name))
         var kept: [Node] = []
         kept.reserveCapacity(node.count)
-        for item in node {
-            guard item.opType == "Constant", item.domain.isEmpty, let name = item.output.first, !graphOutputs.contains(name),
-                var tensor = Self.constant(item)
-            else {
+        for var item in node {
+            if item.opType == "Constant", item.domain.isEmpty, let name = item.output.first, !graphOutputs.contains(name), var tensor = item.constantTensor {
+                tensor.name = name
+                initializer.append(tensor)
+            } else {
+                item.updateSubgraphs { $0.liftConstants() }
                 kept.append(item)
-                continue
             }
-            tensor.name = name
-            initializer.append(tensor)
         }
         node = kept
     }
 
-    private static func constant(_ node: Node) -> Tensor? {
-        guard node.attribute.count == 1, let value = node.attribute.first else { return nil }
-        switch value.name {
-        case "value": return value.t
-        case "value_int": return Tensor(name: "", dims: [], int64s: [value.i])
-        case "value_ints": return Tensor(name: "", dims: [value.ints.count], int64s: value.ints)
-        case "value_float": return Tensor(name: "", dims: [], floats: [value.f])
-        case "value_floats": return Tensor(name: "", dims: [value.floats.count], floats: value.floats)
-        default: return nil
-        }
-    }
-
-    /// Removes nodes whose results nothing reads and initializers that nothing reads.
+    /// Removes nodes whose results nothing reads and initializers that nothing reads, in subgraphs too.
     /// - Returns: how many nodes and initializers went.
     @discardableResult
     public mutating func removeDead() -> (nodes: Int, initializers: Int) {
+        var gone = (nodes: 0, initializers: 0)
+        // From the inside out: what a subgraph no longer reads may be dead outside of it.
+        for index in node.indices {
+            node[index].updateSubgraphs { inner in
+                let removed = inner.removeDead()
+                gone = (gone.nodes + removed.nodes, gone.initializers + removed.initializers)
+            }
+        }
         let (nodes, weights) = (node.count, initializer.count)
         let index = GraphIndex(self)
         var live = [Bool](repeating: false, count: node.count)
@@ -98,10 +90,7 @@ extension Graph {
         while let item = queue.popLast() {
             guard !live[item] else { continue }
             live[item] = true
-            var needed = node[item].input
-            for attribute in node[item].attribute {
-                for inner in (attribute.hasG ? [attribute.g] : []) + attribute.graphs { needed += GraphCheck.freeNames(of: inner) }
-            }
+            let needed = node[item].input + node[item].subgraphs.flatMap(GraphCheck.freeNames)
             names.formUnion(needed)
             queue += needed.compactMap { index.producer[$0] }
         }
@@ -109,21 +98,34 @@ extension Graph {
         initializer.removeAll { !names.contains($0.name) }
         let written = names.union(node.flatMap(\.output))
         valueInfo.removeAll { !written.contains($0.name) }
-        return (nodes - node.count, weights - initializer.count)
+        return (gone.nodes + nodes - node.count, gone.initializers + weights - initializer.count)
     }
 
     /// Lets every reader of `old`, in subgraphs too, read `new`.
     public mutating func replaceReads(of old: String, by new: String) {
-        for index in node.indices {
-            for position in node[index].input.indices where node[index].input[position] == old {
-                node[index].input[position] = new
-            }
-            for attribute in node[index].attribute.indices {
-                if node[index].attribute[attribute].hasG { node[index].attribute[attribute].g.replaceReads(of: old, by: new) }
-                for inner in node[index].attribute[attribute].graphs.indices {
-                    node[index].attribute[attribute].graphs[inner].replaceReads(of: old, by: new)
-                }
-            }
+        for index in node.indices { node[index].rename([old: new], outputs: false) }
+    }
+
+    /// Names that the graph itself gives to tensors.
+    var boundNames: Set<String> {
+        var names = Set(input.map(\.name)).union(initializer.map(\.name)).union(sparseInitializer.map(\.values.name))
+        for item in node { names.formUnion(item.output) }
+        return names
+    }
+}
+
+extension Node {
+    /// Replaces names of tensors in the inputs, in what subgraphs read from outside, and with `outputs` in the outputs.
+    mutating func rename(_ names: [String: String], outputs: Bool) {
+        for index in input.indices { if let new = names[input[index]] { input[index] = new } }
+        if outputs { for index in output.indices { if let new = names[output[index]] { output[index] = new } } }
+        updateSubgraphs { inner in
+            // A name that the subgraph binds itself is another tensor there.
+            let bound = inner.boundNames
+            let free = names.filter { !bound.contains($0.key) }
+            guard !free.isEmpty else { return }
+            for index in inner.node.indices { inner.node[index].rename(free, outputs: false) }
+            for index in inner.output.indices { if let new = free[inner.output[index].name] { inner.output[index].name = new } }
         }
     }
 }

@@ -18,6 +18,30 @@ extension Node {
     public func float(_ name: String) -> Float? { attribute(name)?.f }
     public func text(_ name: String) -> String? { attribute(name).map { String(decoding: $0.s, as: UTF8.self) } }
 
+    /// The tensor that a Constant node holds, without a name; nil for strings and sparse tensors.
+    public var constantTensor: Tensor? {
+        guard attribute.count == 1, let value = attribute.first else { return nil }
+        switch value.name {
+        case "value": return value.t
+        case "value_int": return Tensor(name: "", dims: [], int64s: [value.i])
+        case "value_ints": return Tensor(name: "", dims: [value.ints.count], int64s: value.ints)
+        case "value_float": return Tensor(name: "", dims: [], floats: [value.f])
+        case "value_floats": return Tensor(name: "", dims: [value.floats.count], floats: value.floats)
+        default: return nil
+        }
+    }
+
+    /// The graphs in the node's attributes: branches of If, bodies of Loop and Scan.
+    public var subgraphs: [Graph] { attribute.flatMap { ($0.hasG ? [$0.g] : []) + $0.graphs } }
+
+    /// Lets `body` change each of the node's graphs, but not the graphs in those.
+    public mutating func updateSubgraphs<Failure: Error>(_ body: (inout Graph) throws(Failure) -> Void) throws(Failure) {
+        for index in attribute.indices {
+            if attribute[index].hasG { try body(&attribute[index].g) }
+            for inner in attribute[index].graphs.indices { try body(&attribute[index].graphs[inner]) }
+        }
+    }
+
     /// The node's name, or what it is and writes where it has none: names are optional in ONNX.
     public var label: String { name.isEmpty ? "\(opType)(\(output.first ?? ""))" : name }
 }
@@ -35,6 +59,13 @@ extension Attribute {
         self.name = name
         self.type = .ints
         self.ints = values.map(Int64.init)
+    }
+
+    public init(_ name: String, _ value: Graph) {
+        self.init()
+        self.name = name
+        self.type = .graph
+        self.g = value
     }
 
     public init(_ name: String, _ value: String) {

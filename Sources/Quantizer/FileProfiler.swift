@@ -70,14 +70,30 @@ public struct FileProfiler {
         self.settings = settings
     }
 
-    /// - Parameter files: bytes and path of each model; all are loaded at once.
-    public func profile(_ files: [(path: String, bytes: [UInt8])], progress: (Double) -> Void = { _ in }) throws(JouledError) -> [Result] {
+    /// - Parameters:
+    ///   - files: bytes and path of each model; all are loaded at once.
+    ///   - statePath: where rounds are kept when the measurement is interrupted, and found when it is run again.
+    ///   - isInterrupted: asked after each round.
+    /// - Throws: what loading and running throw; `.interrupted`.
+    public func profile(
+        _ files: [(path: String, bytes: [UInt8])], statePath: String? = nil, isInterrupted: @escaping () -> Bool = { false }, progress: (Double) -> Void = { _ in }
+    ) throws(JouledError) -> [Result] {
         var candidates: [Candidate] = []
         for file in files { candidates.append(try load(file.path, file.bytes)) }
-        var random = SplitMix(seed: settings.seed)
+        let models = files.map { "\($0.path) \(ProfileState.checksum($0.bytes))" }.joined(separator: ", ")
+        var journal = ProfileJournal(
+            key: "\(Profiler.deviceName()), onnxruntime \(runtime.version), \(settings.cadence), coalesce \(settings.coalesce), \(models)", path: statePath, isInterrupted: isInterrupted)
+        for index in candidates.indices {
+            for slot in settings.coalesce.indices {
+                candidates[index].wall[slot] = journal.known("\(index) \(slot) wall")
+                candidates[index].cpu[slot] = journal.known("\(index) \(slot) cpu")
+            }
+        }
+        let first = min(journal.state.rounds, settings.rounds)
+        var random = SplitMix(seed: settings.seed &+ UInt64(first))
         let pause = UInt32(min(settings.cadence, settings.longestPause).microseconds)
         // Two rounds to warm up: the first runs of a session allocate.
-        for round in -2..<settings.rounds {
+        for round in first - 2..<settings.rounds {
             for index in candidates.indices.shuffled(using: &random) {
                 for (slot, windows) in settings.coalesce.enumerated() {
                     let before = clocks.threadCPU()
@@ -85,12 +101,23 @@ public struct FileProfiler {
                     let start = clocks.monotonic()
                     for _ in 0..<windows { try candidates[index].step() }
                     let (time, used) = (clocks.monotonic().since(start), clocks.threadCPU() - before)
-                    guard round >= 0 else { continue }
+                    guard round >= first else { continue }
                     candidates[index].wall[slot].append(time / Double(windows))
                     candidates[index].cpu[slot].append(used / Double(windows))
                 }
             }
-            progress(Double(max(0, round + 1)) / Double(settings.rounds))
+            progress(Double(max(first, round + 1)) / Double(settings.rounds))
+            guard round >= first else { continue }
+            try journal.completed(round + 1, of: settings.rounds) {
+                var series: [String: [Seconds]] = [:]
+                for (index, candidate) in candidates.enumerated() {
+                    for slot in settings.coalesce.indices {
+                        series["\(index) \(slot) wall"] = candidate.wall[slot]
+                        series["\(index) \(slot) cpu"] = candidate.cpu[slot]
+                    }
+                }
+                return series
+            }
         }
         for _ in 0..<10 {
             for index in candidates.indices.shuffled(using: &random) {
@@ -101,6 +128,7 @@ public struct FileProfiler {
                 }
             }
         }
+        journal.finished()
         return candidates.map(result)
     }
 
@@ -133,7 +161,7 @@ public struct FileProfiler {
     }
 
     /// Runs the model once on noise: with fixed tensors as a stream does where all are float32, else with new ones.
-    private static func stepper(_ session: InferenceSession) throws(JouledError) -> () throws(JouledError) -> Void {
+    static func stepper(_ session: InferenceSession) throws(JouledError) -> () throws(JouledError) -> Void {
         var random = SplitMix(seed: 7)
         let inputs = session.inputs.map { input in TensorSpec(name: input.name, elementType: input.elementType, shape: input.shape.map { max(1, $0) }) }
         let values: [(name: String, value: TensorValue)] = try inputs.map { input throws(JouledError) in

@@ -33,8 +33,10 @@ public struct Inspection: Sendable {
     public var weights: [Weights]
     public var inputs: [TensorSpec]
     public var outputs: [TensorSpec]
-    /// After ONNX Runtime's optimisations: what runs.
+    /// What ran, by kernel and provider.
     public var kernels: [Kernel]
+    /// What ran, operation by operation; nil where the model was not loaded.
+    public var placement: Placement?
     /// Sentences: what did not become an integer kernel, and what that means.
     public var findings: [String]
 
@@ -53,9 +55,12 @@ public struct Inspection: Sendable {
             let index = GraphIndex(graph)
             for node in graph.node {
                 types[node.domain.isEmpty || node.domain == "ai.onnx" ? node.opType : "\(node.domain).\(node.opType)", default: 0] += 1
-                for name in node.input {
+                // Quantized weights belong to the operation that reads them; their scales are no weights of their own.
+                let isUnpacking = node.opType == "DequantizeLinear" || node.opType == "Cast"
+                let reader = isUnpacking ? index.consumers[node.output.first ?? ""]?.first.map { graph.node[$0] } ?? node : node
+                for name in isUnpacking ? Array(node.input.prefix(1)) : node.input {
                     guard let at = index.initializer[name], graph.initializer[at].count > 1 else { continue }
-                    list.append(Self.weights(graph.initializer[at], node))
+                    list.append(Self.weights(graph.initializer[at], reader))
                 }
             }
             parameters += graph.initializer.filter { [.float, .float16, .double, .int8, .uint8].contains($0.elementType) }.reduce(0) { $0 + $1.count }
@@ -67,9 +72,12 @@ public struct Inspection: Sendable {
         guard let runtime else { return }
         let session = try InferenceSession(runtime: runtime, model: model.serialized(), path: model.path)
         (inputs, outputs) = (session.inputs, session.outputs)
-        let optimized = try OptimizedGraph.load(model, runtime)
-        kernels = optimized.kernels
-        findings = Self.findings(model, optimized)
+        let placement = try Placement(model, runtime)
+        self.placement = placement
+        kernels = Dictionary(grouping: placement.operations) { [$0.kernel, $0.provider] }
+            .map { Kernel(type: $0.key[0], provider: $0.key[1], count: $0.value.count) }
+            .sorted { ($1.count, $0.type, $0.provider) < ($0.count, $1.type, $1.provider) }
+        findings = Findings.of(model, placement)
     }
 
     private static func weights(_ tensor: Tensor, _ node: Node) -> Weights {
@@ -89,50 +97,4 @@ public struct Inspection: Sendable {
     }
 
     private static func decibel(_ ratio: Double) -> Double { logarithm(ratio) / logarithm(10) }
-
-    private static func findings(_ model: OnnxModel, _ optimized: OptimizedGraph) -> [String] {
-        var result: [String] = []
-        let types = Dictionary(grouping: optimized.nodes, by: \.opType).mapValues(\.count)
-        let hadPairs = model.graph.node.contains { $0.opType == "QuantizeLinear" }
-        let floatConvolutions = optimized.nodes.filter { ["Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul"].contains($0.opType) }
-        if hadPairs {
-            for node in floatConvolutions { result.append("'\(node.label)' (\(node.opType)) runs in float: it has no quantized input, output and weights") }
-        }
-        let weightOnly = optimized.nodes.filter { $0.opType == "DequantizeLinear" && optimized.constants.contains($0.input.first ?? "") }
-        if !weightOnly.isEmpty {
-            result.append("\(weightOnly.count) weights are dequantized at every run: about twice float's time for convolutions; load with session.disable_quant_qdq=1, or use int8 or palette")
-        }
-        if let count = types["ConvInteger"] { result.append("\(count) ConvInteger: dynamic 8-bit convolutions, several times slower than float") }
-        let transposes = types["Transpose"] ?? 0
-        let before = model.graph.node.filter { $0.opType == "Transpose" }.count
-        if transposes > before + 2 { result.append("\(transposes - before) Transpose were added around integer convolutions: quantize what lies between them too") }
-        if types["QLinearConv"] == nil, hadPairs, model.graph.node.contains(where: { $0.opType == "Conv" }) {
-            result.append("no convolution became an integer kernel")
-        }
-        return result
-    }
-}
-
-/// A model as ONNX Runtime optimises it for this device.
-struct OptimizedGraph {
-    var nodes: [Node]
-    var constants: Set<String>
-    var kernels: [Inspection.Kernel]
-
-    static func load(_ model: OnnxModel, _ runtime: OnnxRuntime) throws(JouledError) -> OptimizedGraph {
-        let file = try TemporaryFile("inspect")
-        defer { file.remove() }
-        var settings = LoadSettings()
-        settings.optimizedModelPath = file.path
-        // The runtime warns that such a file is for this device only, which is what is wanted.
-        settings.entries["session.disable_prepacking"] = "1"
-        _ = try InferenceSession(runtime: runtime, model: model.serialized(), path: model.path, settings: settings)
-        let graph = try OnnxModel.load(file.path).graph
-        let types = Dictionary(grouping: graph.node, by: \.opType)
-        return OptimizedGraph(
-            nodes: graph.node, constants: Set(graph.initializer.map(\.name)),
-            // Without accelerators there is one provider; nodes do not say in the file.
-            kernels: types.map { Inspection.Kernel(type: $0.key, provider: "CPUExecutionProvider", count: $0.value.count) }
-                .sorted { ($1.count, $0.type) < ($0.count, $1.type) })
-    }
 }

@@ -1,47 +1,41 @@
 import InferenceRuntime
+import ModelStore
 import OnnxGraph
 import Units
 
-/// Prepares a model for streaming: fixed dimensions, inputs turned into constants, constants folded, dead branches gone.
+/// Prepares a model for streaming: fixed dimensions, inputs turned into constants, branches and shape arithmetic resolved,
+/// constants folded, dead nodes gone.
 ///
-/// Folding is left to ONNX Runtime's own basic level, which keeps the graph portable and knows every operator's meaning;
-/// the result is compared with the original by whoever calls (`model validate`).
+/// What follows from sizes is resolved here (`ShapeFolding`); the folding of weights is left to ONNX Runtime's own basic
+/// level, which keeps the graph portable and knows every operator's meaning. The result is compared with the original by
+/// whoever calls (`model validate`).
 public enum ModelImport {
     public struct Outcome: Sendable {
         public var model: OnnxModel
         /// Sentences on what changed and what stays dynamic.
         public var notes: [String]
+        /// Tensors whose sizes depend on the data, with what is known of their shape (`[1, ?, 128]`).
+        public var dynamic: [(tensor: String, shape: String)]
     }
 
     /// - Parameters:
     ///   - dimensions: sizes by dimension name, or `input.axis`; `fixAll` makes every other open one 1.
     ///   - constants: values by the name of an input of one value.
-    /// - Throws: `.unsupportedGraph` for an operator set below 13 and unknown names; what ONNX Runtime says where it cannot load the model.
+    ///   - contract: what a stream will feed: gives the sizes that `dimensions` does not, and is checked against the model.
+    /// - Throws: `.unsupportedGraph` for an operator set below 13, unknown names, and a model that the contract does not
+    ///   suit; `.impossibleShape` for sizes that the model cannot have, naming the flag that gives others; what ONNX Runtime
+    ///   says where it cannot load the model.
     public static func run(
-        _ source: OnnxModel, dimensions: [String: Int], constants: [String: Double], fixAll: Bool, runtime: OnnxRuntime
+        _ source: OnnxModel, dimensions: [String: Int], constants: [String: Double], fixAll: Bool, contract: ModelManifest? = nil, runtime: OnnxRuntime
     ) throws(JouledError) -> Outcome {
         try GraphCheck.check(source)
         guard source.opset >= 13 else { throw JouledError(.unsupportedGraph, "\(source.path): operator set \(source.opset) is not supported; 13 or later is needed") }
         var model = source
         var notes: [String] = []
         for (name, value) in constants.sorted(by: { $0.key < $1.key }) { try fix(&model, name, value, &notes) }
-        var unused = Set(dimensions.keys)
-        func size(_ input: String, _ axis: Int, _ name: String, isInput: Bool) -> Int64? {
-            for key in ["\(input).\(axis)", name] where !key.isEmpty {
-                if let value = dimensions[key] {
-                    unused.remove(key)
-                    return Int64(value)
-                }
-            }
-            return fixAll && isInput ? 1 : nil
-        }
-        for index in model.graph.input.indices {
-            for (axis, name) in model.graph.input[index].openDimensions {
-                guard let value = size(model.graph.input[index].name, axis, name, isInput: true) else { continue }
-                model.graph.input[index].type.tensorType.shape.dim[axis].value = .dimValue(value)
-                notes.append("input '\(model.graph.input[index].name)' axis \(axis)\(name.isEmpty ? "" : " (\(name))") fixed to \(value)")
-            }
-        }
+        let sizes = try InputSizes(model, dimensions: dimensions, contract: contract, fixAll: fixAll)
+        let before = model.graph.node.count
+        let folding = try sizes.fix(&model, &notes)
         // Output shapes follow from the inputs'; stale ones would contradict them.
         for index in model.graph.output.indices {
             for axis in model.graph.output[index].type.tensorType.shape.dim.indices {
@@ -49,20 +43,43 @@ public enum ModelImport {
                 model.graph.output[index].type.tensorType.shape.dim[axis].value = nil
             }
         }
-        if let name = unused.sorted().first { throw JouledError(.unsupportedGraph, "\(source.path): no input has an open dimension '\(name)'") }
-        model.graph.valueInfo = []
-        let before = model.graph.node.count
+        if !folding.branches.isEmpty { notes.append("\(folding.branches.count) If replaced by the branch that is taken: \(folding.branches.joined(separator: ", "))") }
         model = try folded(model, runtime)
         model.proto.graph.liftConstants()
         let dead = model.proto.graph.removeDead()
         notes.append("\(before) operations before, \(model.graph.node.count) after folding")
         if dead.initializers > 0 { notes.append("\(dead.initializers) unread weights removed") }
         try fixOutputs(&model, runtime)
+        if let contract { try InputSizes.check(model, contract) }
+        let dynamic = try dynamicTensors(model, &notes)
+        return Outcome(model: model, notes: notes, dynamic: dynamic)
+    }
+
+    /// What stays dynamic, with the operations that it begins at.
+    private static func dynamicTensors(_ model: OnnxModel, _ notes: inout [String]) throws(JouledError) -> [(tensor: String, shape: String)] {
         for input in model.graph.input where !input.openDimensions.isEmpty {
             notes.append("input '\(input.name)' stays dynamic in \(input.openDimensions.map { $0.name.isEmpty ? "axis \($0.axis)" : $0.name }.joined(separator: ", "))")
         }
-        for node in model.graph.node where ["If", "Loop", "Scan", "NonZero"].contains(node.opType) { notes.append("\(node.opType) '\(node.label)' stays dynamic") }
-        return Outcome(model: model, notes: notes)
+        for node in model.graph.node where ["If", "Loop", "Scan"].contains(node.opType) { notes.append("\(node.opType) '\(node.label)' stays dynamic") }
+        let facts = try ShapeInference.infer(model, usingDeclarations: true)
+        func isFixed(_ name: String) -> Bool { name.isEmpty || facts[name]?.fixedShape != nil }
+        var list: [(tensor: String, shape: String)] = []
+        var followers = 0
+        for node in model.graph.node {
+            for name in node.output where !isFixed(name) {
+                let shape = facts[name]?.shapeText ?? "[...]"
+                list.append((name, shape))
+                if facts[name]?.shape == nil, node.subgraphs.isEmpty, node.input.allSatisfy(isFixed) {
+                    notes.append("tensor '\(name)': its sizes are not known, as there is no rule for \(node.opType) ('\(node.label)')")
+                } else if node.input.allSatisfy({ isFixed($0) || model.graph.input.map(\.name).contains($0) }) {
+                    notes.append("tensor '\(name)' \(shape) stays dynamic: written by \(node.opType) '\(node.label)'")
+                } else {
+                    followers += 1
+                }
+            }
+        }
+        if followers > 0 { notes.append("\(followers) more tensors stay dynamic because of these") }
+        return list
     }
 
     private static func fix(_ model: inout OnnxModel, _ name: String, _ value: Double, _ notes: inout [String]) throws(JouledError) {
@@ -104,13 +121,16 @@ public enum ModelImport {
         return result
     }
 
-    /// Writes the shapes that the loaded model has into the outputs' declarations.
+    /// Writes the shapes that the loaded model has, or that follow by inference, into the outputs' declarations.
     private static func fixOutputs(_ model: inout OnnxModel, _ runtime: OnnxRuntime) throws(JouledError) {
+        let facts = try ShapeInference.infer(model)
         let session = try InferenceSession(runtime: runtime, model: model.serialized(), path: model.path)
         for index in model.graph.output.indices {
-            guard let spec = session.outputs.first(where: { $0.name == model.graph.output[index].name }), !spec.shape.contains(-1) else { continue }
+            guard let spec = session.outputs.first(where: { $0.name == model.graph.output[index].name }) else { continue }
+            let sizes = spec.shape.contains(-1) ? facts[spec.name]?.fixedShape : spec.shape
+            guard let sizes else { continue }
             var shape = Onnx_TensorShapeProto()
-            shape.dim = spec.shape.map { size in
+            shape.dim = sizes.map { size in
                 var dimension = Onnx_TensorShapeProto.Dimension()
                 dimension.value = .dimValue(Int64(size))
                 return dimension

@@ -12,6 +12,8 @@ public struct ModelQuantizer {
         public var assignment: Assignment
         /// Sentences for a person: what was done otherwise than asked, and doubts about the data.
         public var notes: [String]
+        /// Where static int8 was calibrated, if `keepsCalibrated`: on what, and to which ranges.
+        public var calibrated: CalibratedModel?
     }
 
     private let calibrator: Calibrator?
@@ -26,6 +28,9 @@ public struct ModelQuantizer {
         // What was kept before covers one recipe's tensors only.
         didSet { if keepsStatistics != oldValue { cache = Cache() } }
     }
+
+    /// Return what was calibrated (`Outcome.calibrated`), for a coverage report; it holds the float weights.
+    public var keepsCalibrated = false
 
     private struct Cache {
         var plain: [String: ActivationStatistics] = [:]
@@ -63,8 +68,13 @@ public struct ModelQuantizer {
     public mutating func quantize(_ recipe: Recipe) throws(JouledError) -> Outcome {
         var assignment = try Assignment(lifted, recipe)
         var notes: [String] = []
+        var calibrated: CalibratedModel?
         var model = lifted
         guard !model.graph.node.isEmpty else { throw JouledError(.invalidRecipe, "\(path): its float weights were given up after the first recipe") }
+        notes += Self.notesOnSubgraphs(model.graph, recipe.weightThreshold)
+        // What is measured on the float model comes first: afterwards it is another one.
+        let importance = try importance(model, assignment.entries)
+        let halfStatistics = try fitForHalf(model, &assignment)
         if !keepsSource { lifted.proto = Onnx_ModelProto() }
         let selected = Set(assignment.entries.filter { $0.settings.scheme == .int8 }.map(\.node))
         if !selected.isEmpty {
@@ -72,14 +82,15 @@ public struct ModelQuantizer {
                 throw JouledError(.invalidRecipe, "\(path): static int8 needs calibration data (--calibration DATA.npz)")
             }
             if let warning = calibrator.warning { notes.append(warning) }
-            try quantizeStatically(&model, selected, assignment, recipe, calibrator)
+            calibrated = try quantizeStatically(&model, selected, assignment, recipe, calibrator)
         }
+        notes += try computeInHalf(&model, assignment, halfStatistics)
         let nBits = assignment.entries.filter(RuntimePass.hasBlockKernel)
         try RuntimePass.apply(&model, assignment.entries)
         let rest = assignment.entries.filter { entry in
             !nBits.contains { $0.node == entry.node } || model.graph.initializer.contains { entry.weights.contains($0.name) }
         }
-        let (graph, weightNotes) = try WeightPass.apply(model.graph, rest)
+        let (graph, weightNotes) = try WeightPass.apply(model.graph, rest, importance: importance)
         model.graph = graph
         notes += weightNotes
         model.graph.removeDead()
@@ -89,12 +100,12 @@ public struct ModelQuantizer {
         for index in assignment.entries.indices where assignment.entries[index].settings.scheme == .skip && assignment.entries[index].reason == nil {
             assignment.entries[index].reason = "the recipe skips it"
         }
-        return Outcome(model: model, assignment: assignment, notes: notes)
+        return Outcome(model: model, assignment: assignment, notes: notes, calibrated: calibrated)
     }
 
     private mutating func quantizeStatically(
         _ model: inout OnnxModel, _ selected: Set<String>, _ assignment: Assignment, _ recipe: Recipe, _ calibrator: Calibrator
-    ) throws(JouledError) {
+    ) throws(JouledError) -> CalibratedModel? {
         let seams = recipe.calibration.equalize ? Equalization.seams(model.graph, selected: selected) : []
         var statistics: [String: ActivationStatistics]
         // A search watches all candidates' tensors in one run; else only those that this recipe needs.
@@ -120,6 +131,7 @@ public struct ModelQuantizer {
             }
         }
         var ranges = statistics.mapValues { ActivationRange($0, recipe.calibration) }
+        let calibrated = keepsCalibrated ? CalibratedModel(model: model, ranges: ranges) : nil
         var all = selected
         for entry in StaticPass.addEntries(&model.proto.graph, selected: selected, shapes: statistics.mapValues(\.shape)) {
             all.insert(entry.node)
@@ -131,6 +143,56 @@ public struct ModelQuantizer {
         settings.skipped = Set(recipe.names.filter { $0.value.scheme == .skip }.keys)
         settings.perTensor = Set(assignment.entries.filter { $0.settings.granularity == .tensor }.map(\.node))
         model.graph = try StaticPass.apply(model, selected: all, ranges: ranges, settings: settings)
+        // Only ranges that became scales: what a fused activation bounds anyway is of no concern.
+        let quantized = Set(model.graph.node.filter { $0.opType == "QuantizeLinear" }.flatMap { $0.input.prefix(1) })
+        return calibrated.map { CalibratedModel(model: $0.model, ranges: $0.ranges.filter { quantized.contains($0.key) }) }
+    }
+
+    /// - Throws: `.invalidRecipe` where activation-weighted palettes have no calibration data.
+    private func importance(_ model: OnnxModel, _ entries: [Assignment.Entry]) throws(JouledError) -> [String: [Float]] {
+        let weighted = entries.filter { $0.settings.scheme == .palette && $0.settings.activationWeighted }
+        guard let first = weighted.first else { return [:] }
+        guard let calibrator else {
+            throw JouledError(.invalidRecipe, "\(path): an activation-weighted palette ('\(first.node)') needs calibration data (--calibration DATA.npz)")
+        }
+        return try Importance.measure(model, weighted, calibrator)
+    }
+
+    /// Leaves operations in float, with a reason, that would overflow in float16.
+    /// - Returns: peaks of the float tensors on the calibration data, if there is any.
+    private func fitForHalf(_ model: OnnxModel, _ assignment: inout Assignment) throws(JouledError) -> [String: ActivationStatistics] {
+        let chosen = Set(assignment.entries.filter { $0.settings.scheme == .fp16Compute }.map(\.node))
+        guard !chosen.isEmpty else { return [:] }
+        // Every float tensor: what follows an operation into float16 must not overflow either.
+        let facts = try ShapeInference.infer(model, usingDeclarations: true)
+        let tensors = (model.graph.node.flatMap(\.output) + model.graph.input.map(\.name)).filter { facts[$0]?.elementType == ElementType.float.rawValue }
+        let statistics = try calibrator?.statistics(of: tensors, in: model, histograms: false) ?? [:]
+        let unfit = try HalfPass.unfit(model, chosen, statistics)
+        for index in assignment.entries.indices {
+            guard let reason = unfit[assignment.entries[index].node], assignment.entries[index].settings.scheme == .fp16Compute else { continue }
+            (assignment.entries[index].settings.scheme, assignment.entries[index].reason) = (.skip, reason)
+        }
+        return statistics
+    }
+
+    private func computeInHalf(
+        _ model: inout OnnxModel, _ assignment: Assignment, _ statistics: [String: ActivationStatistics]
+    ) throws(JouledError) -> [String] {
+        let chosen = Set(assignment.entries.filter { $0.settings.scheme == .fp16Compute }.map(\.node))
+        guard !chosen.isEmpty else { return [] }
+        try HalfPass.apply(&model, selected: chosen, statistics: statistics)
+        var notes = ["ONNX Runtime's processor kernels for float16 are few: it casts back to float around the others; measure (model profile) before you use this"]
+        if calibrator == nil { notes.append("without calibration data only weights were checked for overflow in float16") }
+        return notes
+    }
+
+    /// Weights in branches and bodies stay as they are: the passes change the main graph only.
+    private static func notesOnSubgraphs(_ graph: Graph, _ threshold: Int) -> [String] {
+        graph.node.compactMap { node in
+            var values = 0
+            for inner in node.subgraphs { inner.forEachGraph { $0.initializer.forEach { values += $0.count > threshold ? $0.count : 0 } } }
+            return values > 0 ? "\(values) weights inside \(node.opType) '\(node.label)' stay in float: resolve it by import first (--constant, --dim)" : nil
+        }
     }
 
     /// Signed 8-bit weights are the fast choice. x86 processors without VNNI add pairs of such products in 16 bits, which

@@ -49,26 +49,53 @@ public struct Profiler {
         var next: [Seconds] = []
         var firstLatency: [Seconds] = []
         var nextLatency: [Seconds] = []
+
+        /// What the state file keeps, by the name that it has there.
+        static var series: [(name: String, path: WritableKeyPath<Candidate, [Seconds]>)] { [
+            ("wake", \.wake), ("first", \.first), ("next", \.next), ("first latency", \.firstLatency), ("next latency", \.nextLatency),
+        ] }
     }
 
     /// Measures all variants on the CPU.
-    /// - Parameter progress: called with the share done, 0 to 1, and what is being done.
-    /// - Throws: what loading a variant throws, with its file.
-    public func profile(progress: (Double, String) -> Void) throws(JouledError) -> DeviceProfile {
+    /// - Parameters:
+    ///   - statePath: where rounds are kept when the measurement is interrupted, and found when it is run again.
+    ///   - isInterrupted: asked after each round.
+    ///   - progress: called with the share done, 0 to 1, and what is being done.
+    /// - Throws: what loading a variant throws, with its file; `.interrupted`.
+    public func profile(
+        statePath: String? = nil, isInterrupted: @escaping () -> Bool = { false }, progress: (Double, String) -> Void
+    ) throws(JouledError) -> DeviceProfile {
         var candidates: [Candidate] = []
         for variant in bundle.manifest.variants {
             progress(0, "loading \(variant.name)")
             candidates.append(try load(variant))
         }
-        var random = SplitMix(seed: settings.seed)
+        let manifest = bundle.manifest
+        let variants = manifest.variants.map { "\($0.name) \($0.sha256)" }.joined(separator: ", ")
+        var journal = ProfileJournal(
+            key: "\(Self.deviceName()), onnxruntime \(runtime.version), \(manifest.name) \(manifest.version), \(settings.windowsPerWake) windows, \(variants)", path: statePath, isInterrupted: isInterrupted)
+        for index in candidates.indices {
+            for (name, path) in Candidate.series { candidates[index][keyPath: path] = journal.known("\(candidates[index].variant) \(name)") }
+        }
+        let first = min(journal.state.rounds, settings.rounds)
+        var random = SplitMix(seed: settings.seed &+ UInt64(first))
         let signal = noise(&random)
         // Two rounds to warm up: the first runs of a session allocate.
-        for round in -2..<settings.rounds {
+        for round in first - 2..<settings.rounds {
             for index in candidates.indices.shuffled(using: &random) {
-                try measure(&candidates[index], signal, keep: round >= 0)
+                try measure(&candidates[index], signal, keep: round >= first)
             }
-            progress(Double(max(0, round + 1)) / Double(settings.rounds), "measuring at cadence")
+            progress(Double(max(first, round + 1)) / Double(settings.rounds), "measuring at cadence")
+            guard round >= first else { continue }
+            try journal.completed(round + 1, of: settings.rounds) {
+                var series: [String: [Seconds]] = [:]
+                for candidate in candidates {
+                    for (name, path) in Candidate.series { series["\(candidate.variant) \(name)"] = candidate[keyPath: path] }
+                }
+                return series
+            }
         }
+        journal.finished()
         return DeviceProfile(
             device: Self.deviceName(), runtime: "onnxruntime \(runtime.version)", wattsPerCore: settings.wattsPerCore,
             options: candidates.map(option))

@@ -54,7 +54,7 @@ public struct ValidationReport: Sendable {
     public var outputs: [Output]
     public var classes: [ClassFigures]
     public var worst: [WorstWindow]
-    /// Mean error in each eighth of the windows: whether it grows as a stream goes on.
+    /// Mean error in each eighth of the sequences, from their starts: whether it grows as a stream goes on.
     public var growth: [Double]
     public var seams: [Seam]
 
@@ -230,19 +230,46 @@ public struct Validator {
                 classes.append(.init(index: index, reference: members.count, agreed: members.filter { theirs[$0] == index }.count))
             }
         }
-        let eighth = max(1, errors.count / 8)
         var report = ValidationReport(
             task: task, windows: rows.count, agreement: Double(agreed) / Double(rows.count),
             meanError: errors.reduce(0, +) / Double(errors.count), p50Error: Self.quantile(sorted, 0.5), p95Error: Self.quantile(sorted, 0.95),
             p99Error: Self.quantile(sorted, 0.99), maximumError: sorted.last ?? 0, outputs: noise(variant), classes: classes,
             worst: errors.indices.sorted { (errors[$0], $1) > (errors[$1], $0) }.prefix(10).map { .init(window: $0, error: errors[$0]) },
-            growth: stride(from: 0, to: errors.count, by: eighth).prefix(8).map { start in
-                let part = errors[start..<min(errors.count, start + eighth)]
-                return part.reduce(0, +) / Double(part.count)
-            },
+            growth: growth(errors),
             seams: [])
         if let labels = dataset.labels { truth(&report, variant, labels) }
         return report
+    }
+
+    /// By the place of each window in its sequence; an eighth that no sequence is long enough for is left out.
+    private func growth(_ errors: [Double]) -> [Double] {
+        let starts = dataset.sequenceStarts.sorted() + [errors.count]
+        var (sums, counts) = ([Double](repeating: 0, count: 8), [Int](repeating: 0, count: 8))
+        for (start, end) in zip(starts, starts.dropFirst()) {
+            for window in start..<end {
+                let eighth = (window - start) * 8 / (end - start)
+                sums[eighth] += errors[window]
+                counts[eighth] += 1
+            }
+        }
+        return zip(sums, counts).filter { $1 > 0 }.map { $0 / Double($1) }
+    }
+
+    /// What the outputs do after switching between any two variants, state carried over: one seam per ordered pair.
+    /// - Throws: what loading and running them throw. Empty for models without state.
+    public func seams(among variants: [(id: String, model: OnnxModel)]) throws(JouledError) -> [ValidationReport.Seam] {
+        guard !runner.states.isEmpty else { return [] }
+        var runners: [(id: String, runner: SequenceRunner, states: [(window: Int, state: SequenceRunner.State)])] = []
+        for (id, model) in variants {
+            let session = try InferenceSession(runtime: runtime, model: model.serialized(), path: model.path)
+            let own = try SequenceRunner(session: session, dataset: dataset)
+            runners.append((id, own, try states(of: own)))
+        }
+        var result: [ValidationReport.Seam] = []
+        for from in runners {
+            for to in runners where to.id != from.id { result.append(try seam("\(from.id) to \(to.id)", from: from.states, into: to.runner)) }
+        }
+        return result
     }
 
     private func truth(_ report: inout ValidationReport, _ variant: [[Float]], _ labels: [Int]) {

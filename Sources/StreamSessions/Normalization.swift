@@ -1,6 +1,6 @@
 extension StreamContract.Normalization {
     /// Changes a window's values, context included, in place.
-    func apply(to values: UnsafeMutableBufferPointer<Float>) {
+    public func apply(to values: UnsafeMutableBufferPointer<Float>) {
         switch self {
         case .none: break
         case .subtractMinimum: Self.subtractMinimum(values)

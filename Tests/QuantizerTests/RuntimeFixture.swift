@@ -28,6 +28,10 @@ enum RuntimeFixture {
         return info
     }
 
+    static func node(_ type: String, _ name: String, _ inputs: [String], _ output: String, _ attributes: [Attribute] = []) -> Node {
+        Node(type, name: name, inputs: inputs, outputs: [output], attributes: attributes)
+    }
+
     /// Conv-ReLU, a residual block with pooling, then Gemm: what the static pass has rules for.
     static func residualNetwork(seed: UInt64) -> OnnxModel {
         var random = SeededGenerator(seed: seed)

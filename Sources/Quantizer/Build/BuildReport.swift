@@ -1,4 +1,5 @@
 import Units
+import Wire
 
 /// A build as one HTML page without outside parts.
 struct BuildReport {
@@ -12,6 +13,10 @@ struct BuildReport {
     var device: String
     var runtime: String
     var coalesce: Int
+    /// Lines on what the calibration data covers.
+    var coverage: [String] = []
+    /// After switching from each variant to each other.
+    var seams: [ValidationReport.Seam] = []
 
     var html: String {
         """
@@ -24,6 +29,7 @@ struct BuildReport {
         <h2>Variants</h2>\(table)
         <h2>Error against cost</h2>\(plot)
         \(searches.map { "<h2>Sensitivity by operation</h2>" + bars($0) + "<h3>Sets measured</h3><pre>" + escaped($0.lines.joined(separator: "\n")) + "</pre>" }.joined())
+        \(seamTable)<h2>Calibration data</h2><pre>\(escaped(coverage.joined(separator: "\n")))</pre>
         <h2>Notes</h2><ul>\(notes.map { "<li>\(escaped($0))</li>" }.joined())</ul></html>
         """
     }
@@ -35,6 +41,29 @@ struct BuildReport {
             rows += "<tr class=\"\(item.problems.isEmpty ? "" : "out")\"><td>\(escaped(item.id))\(item.isDominated ? " (dominated)" : "")<td>\(item.bytes)<td>\(number(item.report?.agreement))<td>\(number(item.report?.p50Error))<td>\(number(item.report?.p95Error))<td>\(number(item.report?.p99Error))<td>\(number(item.report?.maximumError))<td>\(number(item.report?.aucLoss))<td>\(item.cpu?.description ?? "")<td>\(item.hot?.description ?? escaped("left out: " + item.problems.joined(separator: "; ")))</tr>"
         }
         return "<table>\(rows)</table>"
+    }
+
+    private var seamTable: String {
+        guard let length = seams.map(\.maximumByWindow.count).max() else { return "" }
+        let rows = seams.map { seam in "<tr><td>\(escaped(seam.direction))" + seam.maximumByWindow.map { "<td>\(decimal($0, places: 4))" }.joined() + "</tr>" }
+        return "<h2>After switching, state carried over</h2><p>Largest error against float in the n-th window after the switch.</p><table><tr><th>from, to"
+            + (1...max(1, length)).map { "<th>\($0)" }.joined() + "</tr>\(rows.joined())</table>"
+    }
+
+    /// The same for programs.
+    func json(_ coverage: Coverage) -> [UInt8] {
+        let value: JSONValue = .object([
+            "model": .string(name), "device": .string(device), "runtime": .string(runtime), "evaluation": .string(data), "recommendation": .string(recommendation),
+            "variants": .array(attempts.map { item in
+                .object([
+                    "id": .string(item.id), "scheme": .string(item.scheme), "bytes": .int(Int64(item.bytes)), "problems": .array(item.problems.map { .string($0) }),
+                    "validation": item.report?.json ?? .null, "cpu_s": item.cpu.map { .double($0.value) } ?? .null, "hot_s": item.hot.map { .double($0.value) } ?? .null,
+                    "dominated": .bool(item.isDominated),
+                ])
+            }),
+            "seams": .array(seams.map(\.json)), "calibration": coverage.json, "notes": .array(notes.map { .string($0) }),
+        ])
+        return Array(value.description.utf8)
     }
 
     /// p99 error up, CPU time to the right; the circle's area is the file's size; the Pareto front is joined.

@@ -45,16 +45,22 @@ public struct ModelBuilder {
 
     /// - Throws: what every step throws; `.invalidRecipe` where too few variants hold the thresholds. Nothing is published then.
     public func build(into store: ModelStore, progress: (String) -> Void) throws(JouledError) -> Outcome {
-        let imported = try ModelImport.run(OnnxModel.load(recipe.source), dimensions: recipe.dimensions, constants: recipe.constants, fixAll: true, runtime: runtime)
+        let imported = try ModelImport.run(OnnxModel.load(recipe.source), dimensions: recipe.dimensions, constants: recipe.constants, fixAll: true, contract: recipe.contract, runtime: runtime)
         progress("imported: \(imported.model.graph.node.count) operations")
         let thresholds = recipe.contract.thresholds
         let limits = ValidationLimits(agreementMin: thresholds.agreementMin, p99ErrorMax: thresholds.p99ErrorMax, aucLossMax: thresholds.aucLossMax)
-        let calibrator = try Calibrator(runtime: runtime, dataset: Dataset(path: recipe.calibration), allowFew: recipe.allowFew)
-        let evaluation = try Dataset(path: recipe.evaluation)
+        let calibrator = try Calibrator(runtime: runtime, dataset: Dataset.load(recipe.calibration, contract: recipe.contract), allowFew: recipe.allowFew)
+        let evaluation = try Dataset.load(recipe.evaluation, contract: recipe.contract)
         let validator = try Validator(reference: imported.model, dataset: evaluation, runtime: runtime)
         var others: [(String, Validator)] = []
-        for path in recipe.outOfDistribution { others.append((path, try Validator(reference: imported.model, dataset: Dataset(path: path), runtime: runtime))) }
+        var unlike: [Dataset] = []
+        for path in recipe.outOfDistribution {
+            unlike.append(try Dataset.load(path, contract: recipe.contract))
+            others.append((path, try Validator(reference: imported.model, dataset: unlike[unlike.count - 1], runtime: runtime)))
+        }
+        var calibrated: CalibratedModel?
         var quantizer = try ModelQuantizer(imported.model, calibrator: calibrator)
+        quantizer.keepsCalibrated = true
         var notes = imported.notes + (calibrator.warning.map { [$0] } ?? [])
         var searches: [MixedSearch.Result] = []
         let period = recipe.contract.windowPeriod
@@ -82,11 +88,15 @@ public struct ModelBuilder {
                 outcome = try quantizer.quantize(variant.recipe)
             }
             notes += outcome.notes.filter { !notes.contains($0) }
+            calibrated = calibrated ?? outcome.calibrated
             var candidate = try judge(variant, outcome, validator, others, limits)
             if let twin = candidates.first(where: { $0.bytes == candidate.bytes }) { candidate.attempt.problems = ["is the same file as '\(twin.attempt.id)'"] }
             candidates.append(candidate)
             progress("\(variant.id): \(candidates.last?.attempt.problems.isEmpty == true ? "holds the thresholds" : "left out: " + (candidates.last?.attempt.problems.joined(separator: "; ") ?? ""))")
         }
+        var coverage = Coverage(calibration: calibrator.dataset)
+        for other in [evaluation] + unlike { try coverage.compare(other, calibrated: calibrated, runtime: runtime) }
+        for line in coverage.lines { progress(line) }
         candidates[0].attempt.bytes = candidates[0].bytes.count
         let kept = candidates.indices.filter { candidates[$0].attempt.problems.isEmpty }
         guard kept.count - 1 >= recipe.fewestVariants else {
@@ -95,16 +105,21 @@ public struct ModelBuilder {
         }
         progress("measuring \(kept.count) variants, \(min(8, coalesce)) windows a wake-up")
         try measure(&candidates, kept, period, min(8, coalesce))
+        var models: [(id: String, model: OnnxModel)] = []
+        for index in kept { models.append((candidates[index].attempt.id, try OnnxModel.parse(candidates[index].bytes, path: candidates[index].attempt.id))) }
+        let seams = try validator.seams(among: models)
         var manifest = recipe.contract
         manifest.cadences = try cadences(imported.model, evaluation)
-        manifest.variants = kept.compactMap { index in entry(candidates[index], windows: evaluation.windows) }
+        manifest.variants = kept.compactMap { index in entry(candidates[index], windows: evaluation.windows, calibration: coverage) }
         let recommendation = Self.recommendation(kept.map { candidates[$0].attempt })
         var files = Dictionary(uniqueKeysWithValues: kept.map { (candidates[$0].attempt.id + ".onnx", candidates[$0].bytes) })
         files["recipe.toml"] = try BinaryFile.read(recipe.file)
         let report = BuildReport(
             name: manifest.name, attempts: candidates.map(\.attempt), searches: searches, notes: notes, recommendation: recommendation,
-            thresholds: limits, data: recipe.evaluationName, device: Profiler.deviceName(), runtime: "onnxruntime \(runtime.version)", coalesce: min(8, coalesce))
+            thresholds: limits, data: recipe.evaluationName, device: Profiler.deviceName(), runtime: "onnxruntime \(runtime.version)", coalesce: min(8, coalesce),
+            coverage: coverage.lines, seams: seams)
         files["report.html"] = Array(report.html.utf8)
+        files["report.json"] = report.json(coverage)
         let bundle = try store.publish(manifest, files: files)
         return Outcome(bundle: bundle, attempts: candidates.map(\.attempt), notes: notes, searches: searches, recommendation: recommendation, coalesce: min(8, coalesce))
     }
@@ -175,12 +190,14 @@ public struct ModelBuilder {
         return list
     }
 
-    private func entry(_ candidate: Candidate, windows: Int) -> ModelManifest.Variant? {
+    private func entry(_ candidate: Candidate, windows: Int, calibration: Coverage) -> ModelManifest.Variant? {
         guard let report = candidate.attempt.report else { return nil }
+        // What was calibrated on little data must say so wherever it goes.
+        let few = calibration.isFew && candidate.attempt.id != "fp32" ? "; calibrated on \(calibration.windows) windows only (few allowed)" : ""
         return ModelManifest.Variant(
             named: candidate.attempt.id, scheme: candidate.attempt.scheme, content: candidate.bytes,
             validation: ModelManifest.Validation(
-                on: "\(recipe.evaluationName): \(windows) windows", agreement: rounded(report.agreement), p99Error: rounded(report.p99Error),
+                on: "\(recipe.evaluationName): \(windows) windows\(few)", agreement: rounded(report.agreement), p99Error: rounded(report.p99Error),
                 meanError: (report.meanError * 1e6).rounded(.up) / 1e6, aucLoss: report.aucLoss.map(rounded)))
     }
 

@@ -90,6 +90,8 @@ public struct ActivationRange: Sendable, Hashable {
     public var lower: Float
     public var upper: Float
 
+    init(lower: Float, upper: Float) { (self.lower, self.upper) = (lower, upper) }
+
     /// The range by the recipe's method.
     public init(_ statistics: ActivationStatistics, _ recipe: CalibrationRecipe) {
         (lower, upper) = (min(0, statistics.minimum), max(0, statistics.maximum))

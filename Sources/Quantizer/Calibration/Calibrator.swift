@@ -37,6 +37,26 @@ public struct Calibrator {
     public func statistics(
         of tensors: [String], in model: OnnxModel, histograms: Bool = true, peaksOf: Set<String> = []
     ) throws(JouledError) -> [String: ActivationStatistics] {
+        var statistics = Dictionary(uniqueKeysWithValues: tensors.map { ($0, ActivationStatistics()) })
+        try Self.watch(tensors, in: model, over: dataset, runtime) { window, name, value throws(JouledError) in
+            guard statistics[name]?.add(value.floats, shape: value.shape, histogram: histograms, peaks: peaksOf.contains(name)) == true else {
+                throw JouledError(.unusableData, "\(dataset.path): window \(window) makes tensor '\(name)' of \(model.path) NaN or infinite")
+            }
+        }
+        return statistics
+    }
+
+    /// As the static one, over the calibration data.
+    func watch(
+        _ tensors: [String], in model: OnnxModel, _ body: (_ window: Int, _ tensor: String, _ value: TensorValue) throws(JouledError) -> Void
+    ) throws(JouledError) { try Self.watch(tensors, in: model, over: dataset, runtime, body) }
+
+    /// Hands over the values of `tensors`, inputs or any inner ones, window after window, state carried along.
+    /// - Throws: `.unusableData` where a tensor is not float32; what `body` throws.
+    static func watch(
+        _ tensors: [String], in model: OnnxModel, over dataset: Dataset, _ runtime: OnnxRuntime,
+        _ body: (_ window: Int, _ tensor: String, _ value: TensorValue) throws(JouledError) -> Void
+    ) throws(JouledError) {
         var probe = model
         let inputs = Set(model.graph.input.map(\.name))
         let known = Set(model.graph.output.map(\.name)).union(inputs)
@@ -52,30 +72,34 @@ public struct Calibrator {
             settings.entries["session.disable_prepacking"] = "1"
             settings.optimization = 1
         }
-        return try probe.withSession(runtime: runtime, settings: settings) { session throws(JouledError) in
-            try statistics(of: tensors, in: model, session, histograms, peaksOf)
+        try probe.withSession(runtime: runtime, settings: settings) { session throws(JouledError) in
+            try watch(tensors, in: model, session, over: dataset, body)
         }
     }
 
-    private func statistics(
-        of tensors: [String], in model: OnnxModel, _ session: InferenceSession, _ histograms: Bool, _ peaksOf: Set<String>
-    ) throws(JouledError) -> [String: ActivationStatistics] {
+    private static func watch(
+        _ tensors: [String], in model: OnnxModel, _ session: InferenceSession, over dataset: Dataset,
+        _ body: (_ window: Int, _ tensor: String, _ value: TensorValue) throws(JouledError) -> Void
+    ) throws(JouledError) {
         let inputs = Set(model.graph.input.map(\.name))
         // The watched tensors must not be taken for the outputs that carry state on.
         let runner = try SequenceRunner(session: session, dataset: dataset, outputs: Set(model.graph.output.map(\.name)))
-        let watched = tensors.filter { !inputs.contains($0) }
-        var statistics = Dictionary(uniqueKeysWithValues: tensors.map { ($0, ActivationStatistics()) })
-        try runner.run(outputs: watched) { window, values throws(JouledError) in
-            for (name, value) in zip(watched, values) {
+        let inner = tensors.filter { !inputs.contains($0) }
+        let outer = runner.session.inputs.filter { tensors.contains($0.name) }
+        func handOver(_ window: Int, _ values: [TensorValue]) throws(JouledError) {
+            for (name, value) in zip(inner, values) {
                 guard value.elementType == 1 else { throw JouledError(.unusableData, "\(model.path): tensor '\(name)' is not float32") }
-                guard statistics[name]?.add(value.floats, shape: value.shape, histogram: histograms, peaks: peaksOf.contains(name)) == true else {
-                    throw JouledError(.unusableData, "\(dataset.path): window \(window) makes tensor '\(name)' of \(model.path) NaN or infinite")
-                }
+                try body(window, name, value)
             }
-            for input in runner.session.inputs where statistics[input.name] != nil {
-                if let value = try dataset.value(window, of: input) { statistics[input.name]?.add(value.floats, shape: value.shape, histogram: histograms, peaks: peaksOf.contains(input.name)) }
+            for input in outer {
+                if let value = try dataset.value(window, of: input) { try body(window, input.name, value) }
             }
         }
-        return statistics
+        // What only goes in needs no run.
+        if inner.isEmpty {
+            for window in 0..<dataset.windows { try handOver(window, []) }
+        } else {
+            try runner.run(outputs: inner, handOver)
+        }
     }
 }

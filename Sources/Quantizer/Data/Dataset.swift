@@ -50,10 +50,13 @@ public struct Dataset: Sendable {
     /// Window `index` of input `spec`, in the model's own shape.
     /// - Throws: `.unusableData` naming file, array and both shapes where they do not agree.
     func value(_ index: Int, of spec: TensorSpec) throws(JouledError) -> TensorValue? {
-        guard let array = arrays[spec.name] ?? (arrays.count == 1 && arrays[""] != nil ? arrays[""] : nil) else { return nil }
+        // A .npy is for the one input that its windows fit; others are state.
+        let isNameless = arrays[spec.name] == nil && arrays.count == 1
+        guard let array = arrays[spec.name] ?? (arrays.count == 1 ? arrays[""] : nil) else { return nil }
         let length = array.count / windows
         let rest = Array(array.shape.dropFirst())
         guard let shape = Self.fit(rest, length, to: spec.shape) else {
+            if isNameless { return nil }
             throw JouledError(
                 .unusableData,
                 "\(path): array '\(spec.name)' has windows of shape \(rest), but the model's input is \(spec.shape)\(spec.shape.contains(-1) ? " (-1: open)" : "")")

@@ -95,6 +95,7 @@ public struct Assignment: Sendable {
             return "\(node.opType) has no dynamic 8-bit form that is faster than float"
         case .int8Dynamic where node.opType == "LSTM" && (node.integer("layout") ?? 0) != 0:
             return "a batch-first LSTM has no dynamic 8-bit form"
+        case .fp16Compute where node.opType == "Gather": return "Gather computes nothing; fp16 stores its table in half the size"
         case .int8, .int8Dynamic:
             if node.opType == "Gemm", (node.integer("transA") ?? 0) != 0 || (node.float("alpha") ?? 1) != 1 || (node.float("beta") ?? 1) != 1 {
                 return "a Gemm with transA, alpha or beta has no 8-bit form"

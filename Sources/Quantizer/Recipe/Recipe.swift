@@ -11,6 +11,8 @@ public enum Scheme: String, Sendable, CaseIterable, Hashable {
     case skip
     /// Weights in float16, computed in float32.
     case fp16
+    /// Weights and arithmetic in float16, with casts at the borders.
+    case fp16Compute = "fp16-compute"
     /// Static QDQ: activations and weights in 8 bits, integer arithmetic.
     case int8
     /// Weights in 8 bits, arithmetic in float.
@@ -40,6 +42,8 @@ public struct OperatorRecipe: Sendable, Hashable {
     public var method: PaletteMethod = .kmeans
     /// Divide each output channel by its largest magnitude before the palette.
     public var channelScale = false
+    /// k-means that weighs errors by the mean square of what each weight is multiplied with; needs calibration data.
+    public var activationWeighted = false
     public init() {}
 }
 

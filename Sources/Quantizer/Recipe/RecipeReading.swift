@@ -51,6 +51,7 @@ extension OperatorRecipe {
         symmetric = try table.bool("symmetric", default: symmetric)
         method = try value(table, "method", method)
         channelScale = try table.bool("channel_scale", default: channelScale)
+        activationWeighted = try table.bool("activation_weighted", default: activationWeighted)
     }
 }
 

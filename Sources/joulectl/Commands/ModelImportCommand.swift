@@ -14,6 +14,8 @@ struct ModelImportCommand: ParsableCommand {
     var dim: [String] = []
     @Option(help: "INPUT=VALUE: turn an input into a constant; may be repeated.")
     var constant: [String] = []
+    @Option(help: "A model.toml, with or without variants, that says what a stream feeds: gives the sizes, and the model is checked against it.", completion: .file(extensions: ["toml"]))
+    var manifest: String?
     @Flag(help: "Leave open dimensions that --dim does not name as they are, instead of making them 1.")
     var keepDynamic = false
     @OptionGroup var runtime: RuntimeOptions
@@ -25,7 +27,7 @@ struct ModelImportCommand: ParsableCommand {
             let library = try runtime.load()
             let outcome = try ModelImport.run(
                 OnnxModel.load(model), dimensions: try pairs(dim, "--dim").mapValues { Int($0) }, constants: try pairs(constant, "--constant"),
-                fixAll: !keepDynamic, runtime: library)
+                fixAll: !keepDynamic, contract: try loadContract(manifest), runtime: library)
             try outcome.model.save(to: output)
             for note in outcome.notes { Console.out(note) }
             Console.out("\(output): written")

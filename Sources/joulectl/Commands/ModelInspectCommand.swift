@@ -47,15 +47,29 @@ struct ModelInspectCommand: ParsableCommand {
             ])
         }
         for line in table.lines { Console.out(line) }
-        if !inspection.kernels.isEmpty { Console.out("runs as (CPUExecutionProvider): " + inspection.kernels.map { "\($0.type) \($0.count)" }.joined(separator: ", ")) }
+        showPlacement(inspection)
         for finding in inspection.findings { Console.out("note: \(finding)") }
         guard let other else { return }
-        let before = Dictionary(uniqueKeysWithValues: other.kernels.map { ($0.type, $0.count) })
-        let after = Dictionary(uniqueKeysWithValues: inspection.kernels.map { ($0.type, $0.count) })
-        for type in Set(before.keys).union(after.keys).sorted() where before[type] != after[type] {
-            Console.out("changed: \(type) \(before[type] ?? 0) -> \(after[type] ?? 0)")
+        if let before = other.placement, let after = inspection.placement {
+            let change = PlacementChange(before: before, after: after)
+            for line in change.changes { Console.out("changed: \(line)") }
+            for line in change.warnings { Console.error("warning: \(line)") }
         }
         Console.out("changed: weights \(other.weightBytes) -> \(inspection.weightBytes) bytes")
+    }
+
+    private func showPlacement(_ inspection: Inspection) {
+        guard let placement = inspection.placement else { return }
+        for (provider, kernels) in Dictionary(grouping: inspection.kernels, by: \.provider).sorted(by: { $0.key < $1.key }) {
+            Console.out("runs on \(provider): " + kernels.map { "\($0.type) \($0.count)" }.joined(separator: ", "))
+        }
+        Console.out("\(placement.transfers) transfers between memories, \(placement.conversions) conversions of format or layout")
+        let total = placement.operations.reduce(0) { $0 + $1.time.value }
+        var table = TextTable([("RAN", .left), ("KERNEL", .left), ("PROVIDER", .left), ("INPUTS", .left), ("TIME", .right), ("SHARE", .right)])
+        for item in placement.operations {
+            table.add([item.name, item.kernel, item.provider, item.types.joined(separator: " "), item.time.description, percent(item.time.value / max(total, 1e-9))])
+        }
+        for line in table.lines { Console.out(line) }
     }
 
     private func value(_ inspection: Inspection, _ other: Inspection?) -> JSONValue {
@@ -70,16 +84,41 @@ struct ModelInspectCommand: ParsableCommand {
             "parameters": .int(Int64(inspection.parameters)), "weight_bytes": .int(Int64(inspection.weightBytes)),
             "inputs": specs(inspection.inputs), "outputs": specs(inspection.outputs),
             "operations": .array(inspection.operations.map { .object(["type": .string($0.type), "count": .int(Int64($0.count))]) }),
-            "weights": .array(inspection.weights.map { item in
-                .object([
-                    "operation": .string(item.operation), "type": .string(item.type), "tensor": .string(item.tensor),
-                    "shape": .array(item.shape.map { .int(Int64($0)) }), "element_type": .string(TensorSpec.ElementType.name(item.elementType)),
-                    "bytes": .int(Int64(item.bytes)), "sparsity": item.sparsity.map { .double($0) } ?? .null,
-                    "distinct": item.distinct.map { .int(Int64($0)) } ?? .null, "palette4_snr_db": item.paletteNoise.map { .double($0) } ?? .null,
-                ])
-            }),
+            "weights": weights(inspection.weights),
+            "placement": placement(inspection.placement),
+            "change": change(inspection, other),
             "kernels": kernels(inspection.kernels), "findings": .array(inspection.findings.map { .string($0) }),
             "kernels_before": other.map { kernels($0.kernels) } ?? .null,
         ])
+    }
+
+    private func placement(_ placement: Placement?) -> JSONValue {
+        guard let placement else { return .null }
+        return .object([
+            "transfers": .int(Int64(placement.transfers)), "conversions": .int(Int64(placement.conversions)),
+            "operations": .array(placement.operations.map { item in
+                .object([
+                    "name": .string(item.name), "origin": item.origin.map { .string($0) } ?? .null, "kernel": .string(item.kernel), "provider": .string(item.provider),
+                    "inputs": .array(item.types.map { .string($0) }), "seconds": .double(item.time.value), "integer": .bool(item.isInteger),
+                ])
+            }),
+        ])
+    }
+
+    private func change(_ inspection: Inspection, _ other: Inspection?) -> JSONValue {
+        guard let before = other?.placement, let after = inspection.placement else { return .null }
+        let change = PlacementChange(before: before, after: after)
+        return .object(["changes": .array(change.changes.map { .string($0) }), "warnings": .array(change.warnings.map { .string($0) })])
+    }
+
+    private func weights(_ list: [Inspection.Weights]) -> JSONValue {
+        .array(list.map { item in
+            .object([
+                "operation": .string(item.operation), "type": .string(item.type), "tensor": .string(item.tensor),
+                "shape": .array(item.shape.map { .int(Int64($0)) }), "element_type": .string(TensorSpec.ElementType.name(item.elementType)),
+                "bytes": .int(Int64(item.bytes)), "sparsity": item.sparsity.map { .double($0) } ?? .null,
+                "distinct": item.distinct.map { .int(Int64($0)) } ?? .null, "palette4_snr_db": item.paletteNoise.map { .double($0) } ?? .null,
+            ])
+        })
     }
 }

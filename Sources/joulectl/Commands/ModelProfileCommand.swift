@@ -16,7 +16,7 @@ struct ModelProfileCommand: ParsableCommand {
         discussion: """
             With bundle directories: writes profile.toml into each. With a file: prints, and compares with --against.
             Energy is CPU time times --watts-per-core, and labelled modelled, as long as the device has no meter that
-            jouled can read.
+            jouled can read. Interrupted with Ctrl-C, it keeps the rounds that it has; the same command goes on from there.
             """)
     @Argument(help: "A model file, or bundle directories (each has a model.toml).", completion: .file())
     var paths: [String]
@@ -48,6 +48,7 @@ struct ModelProfileCommand: ParsableCommand {
     func run() throws {
         try reporting {
             let library = try runtime.load()
+            Interruption.install()
             let directories = paths.filter(isDirectory)
             guard directories.count == paths.count || (directories.isEmpty && paths.count == 1) else {
                 throw JouledError(.unreadableModel, "\(paths.joined(separator: ", ")): give one model file, or bundle directories")
@@ -82,8 +83,9 @@ struct ModelProfileCommand: ParsableCommand {
         settings.wattsPerCore = Watts(wattsPerCore)
         var files: [(path: String, bytes: [UInt8])] = []
         for file in [path] + (against.map { [$0] } ?? []) { files.append((file, try OnnxModel.load(file).serialized())) }
-        let results = try FileProfiler(runtime: library, settings: settings).profile(files) { share in
-            if Console.isTerminal && !json { Console.raw("\r\(percent(share))\u{1B}[K") }
+        var countdown = Countdown()
+        let results = try FileProfiler(runtime: library, settings: settings).profile(files, statePath: "\(path).profile-partial", isInterrupted: { Interruption.happened }) { share in
+            if Console.isTerminal && !json { Console.raw("\r\(countdown.text(share))\u{1B}[K") }
         }
         if Console.isTerminal && !json { Console.raw("\r\u{1B}[K") }
         if json {
@@ -135,8 +137,10 @@ struct ModelProfileCommand: ParsableCommand {
 
     private func profile(_ bundle: ModelBundle, _ runtime: OnnxRuntime, _ settings: Profiler.Settings) throws {
         let title = "\(bundle.manifest.name) \(bundle.manifest.version)"
-        let profile = try Profiler(bundle: bundle, runtime: runtime, settings: settings).profile { share, doing in
-            if Console.isTerminal { Console.raw("\r\(title): \(percent(share)) \(doing)\u{1B}[K") }
+        var countdown = Countdown()
+        let state = "\(bundle.directory)/profile.partial"
+        let profile = try Profiler(bundle: bundle, runtime: runtime, settings: settings).profile(statePath: state, isInterrupted: { Interruption.happened }) { share, doing in
+            if Console.isTerminal { Console.raw("\r\(title): \(countdown.text(share)), \(doing)\u{1B}[K") }
         }
         if Console.isTerminal { Console.raw("\r\u{1B}[K") }
         try AtomicFile.write(profile.text, to: bundle.profilePath)

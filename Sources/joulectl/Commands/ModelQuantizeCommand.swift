@@ -13,12 +13,12 @@ struct ModelQuantizeCommand: ParsableCommand {
         discussion: "Prints what became of each operation, and why those that stay in float do. See docs/quantization.md.")
 
     enum SchemeOption: String, ExpressibleByArgument, CaseIterable {
-        case fp16, int8, int8Weights = "int8-weights", int8Dynamic = "int8-dynamic", int4, palette, mixed
+        case fp16, fp16Compute = "fp16-compute", int8, int8Weights = "int8-weights", int8Dynamic = "int8-dynamic", int4, palette, mixed
     }
 
     @Argument(help: "The float32 model.", completion: .file(extensions: ["onnx"]))
     var model: String
-    @Option(help: "fp16, int8 (static, needs --calibration), int8-weights, int8-dynamic, int4, palette or mixed (searches; needs --calibration).")
+    @Option(help: "fp16 (weights), fp16-compute (weights and arithmetic), int8 (static, needs --calibration), int8-weights, int8-dynamic, int4, palette or mixed (searches; needs --calibration).")
     var scheme: SchemeOption?
     @Option(help: "Bits of a palette: 1, 2, 3, 4, 6 or 8.")
     var bits: Int?
@@ -26,8 +26,10 @@ struct ModelQuantizeCommand: ParsableCommand {
     var granularity: String?
     @Option(help: "Values per block, or output channels per group.")
     var groupSize: Int?
-    @Option(help: "Calibration windows: .npz or .npy.", completion: .file(extensions: ["npz", "npy"]))
+    @Option(help: "Calibration windows: .npz, .npy, or with --manifest a .wav, a .csv, or a directory of them.", completion: .file())
     var calibration: String?
+    @Option(help: "A model.toml, with or without variants, that says how recordings are cut into windows.", completion: .file(extensions: ["toml"]))
+    var manifest: String?
     @Option(help: "How activations are ranged: min-max, percentile, entropy or mse.")
     var method: String?
     @Option(help: "unsigned (U8S8) or signed (S8S8) activations.")
@@ -36,6 +38,8 @@ struct ModelQuantizeCommand: ParsableCommand {
     var asymmetric = false
     @Flag(help: "Divide each output channel by its peak before a palette.")
     var channelScale = false
+    @Flag(help: "Palettes: weigh errors by the activations that weights are multiplied with; needs --calibration.")
+    var activationWeighted = false
     @Flag(help: "Do not shift scale between layers.")
     var noEqualize = false
     @Option(help: "A recipe (TOML) with settings by operation name and type; flags go into its [global].", completion: .file(extensions: ["toml"]))
@@ -66,7 +70,7 @@ struct ModelQuantizeCommand: ParsableCommand {
             if let calibration {
                 let library = try runtime.load()
                 loaded = library
-                calibrator = try Calibrator(runtime: library, dataset: Dataset(path: calibration), allowFew: allowFew)
+                calibrator = try Calibrator(runtime: library, dataset: Dataset.load(calibration, contract: loadContract(manifest)), allowFew: allowFew)
             }
             let outcome: ModelQuantizer.Outcome
             if scheme == .mixed {
@@ -83,6 +87,7 @@ struct ModelQuantizeCommand: ParsableCommand {
             }
             try outcome.model.save(to: output)
             report(outcome)
+            if let calibrator { for line in Coverage(calibration: calibrator.dataset).lines { Console.out(line) } }
         }
     }
 
@@ -114,6 +119,7 @@ struct ModelQuantizeCommand: ParsableCommand {
         }
         result.global.symmetric = !asymmetric
         result.global.channelScale = channelScale
+        result.global.activationWeighted = activationWeighted
         result.calibration.method = try choice(method, "--method") ?? result.calibration.method
         result.calibration.activations = try choice(activations, "--activations") ?? result.calibration.activations
         result.calibration.equalize = !noEqualize

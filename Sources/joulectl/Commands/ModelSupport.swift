@@ -1,9 +1,9 @@
 import ArgumentParser
 import ConfigDocument
 import InferenceRuntime
+import ModelStore
 import Quantizer
 import Units
-import Wire
 
 /// The library that the model commands load.
 struct RuntimeOptions: ParsableArguments {
@@ -28,30 +28,16 @@ struct LimitOptions: ParsableArguments {
     var limits: ValidationLimits { ValidationLimits(agreementMin: minAgreement, p99ErrorMax: maxP99, aucLossMax: maxAucLoss) }
 }
 
+/// The manifest or contract that a flag names: a file, or a bundle's directory.
+func loadContract(_ path: String?) throws(JouledError) -> ModelManifest? {
+    guard let path else { return nil }
+    return try ModelManifest(file: path.hasSuffix(".toml") ? path : "\(path)/\(ModelBundle.manifestName)")
+}
+
 /// Exit status of a command whose variant breaks a declared limit.
 let limitBroken = ExitCode(3)
 
 extension ValidationReport {
-    var json: JSONValue {
-        func pair(_ value: (reference: Double, variant: Double)?) -> JSONValue {
-            value.map { .object(["reference": .double($0.reference), "variant": .double($0.variant)]) } ?? .null
-        }
-        return .object([
-            "task": .string(task.rawValue), "windows": .int(Int64(windows)), "agreement": .double(agreement),
-            "top1": pair(top1), "top5": pair(top5), "auc": pair(auc), "auc_loss": aucLoss.map { .double($0) } ?? .null,
-            "error": .object([
-                "mean": .double(meanError), "p50": .double(p50Error), "p95": .double(p95Error), "p99": .double(p99Error), "max": .double(maximumError),
-            ]),
-            "outputs": .array(outputs.map { .object(["name": .string($0.name), "snr_db": .double($0.signalToNoise)]) }),
-            "classes": .array(classes.map { .object(["class": .int(Int64($0.index)), "reference": .int(Int64($0.reference)), "agreed": .int(Int64($0.agreed))]) }),
-            "worst": .array(worst.map { .object(["window": .int(Int64($0.window)), "error": .double($0.error)]) }),
-            "growth": .array(growth.map { .double($0) }),
-            "seams": .array(seams.map {
-                .object(["direction": .string($0.direction), "switches": .int(Int64($0.switches)), "max_error_by_window": .array($0.maximumByWindow.map { .double($0) })])
-            }),
-        ])
-    }
-
     /// For a person.
     var lines: [String] {
         func number(_ value: Double) -> String { decimal(value, places: 4) }

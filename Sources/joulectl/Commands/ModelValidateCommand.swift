@@ -15,9 +15,11 @@ struct ModelValidateCommand: ParsableCommand {
     var reference: String
     @Argument(help: "The variant.", completion: .file(extensions: ["onnx"]))
     var variant: String
-    @Option(help: "Held-out windows: .npz or .npy; may be repeated, e.g. with out-of-distribution data.", completion: .file(extensions: ["npz", "npy"]))
+    @Option(help: "Held-out windows: .npz, .npy, or with --manifest recordings (.wav, .csv, a directory of them); may be repeated, e.g. with out-of-distribution data.", completion: .file())
     var data: [String]
-    @Option(help: "A bundle's model.toml whose thresholds are the limits.", completion: .file(extensions: ["toml"]))
+    @Option(help: "The calibration windows: tells what of the data lies outside of them, and which windows repeat them.", completion: .file())
+    var calibration: String?
+    @Option(help: "A model.toml, with or without variants, whose thresholds are the limits and that says how recordings are cut.", completion: .file(extensions: ["toml"]))
     var manifest: String?
     @OptionGroup var limits: LimitOptions
     @OptionGroup var runtime: RuntimeOptions
@@ -32,18 +34,21 @@ struct ModelValidateCommand: ParsableCommand {
         var isBroken = false
         try reporting {
             var declared = limits.limits
-            if let manifest {
-                let directory = manifest.hasSuffix("/" + ModelBundle.manifestName) ? String(manifest.dropLast(ModelBundle.manifestName.count + 1)) : manifest
-                let thresholds = try ModelBundle(directory: directory).manifest.thresholds
+            let contract = try loadContract(manifest)
+            if let thresholds = contract?.thresholds {
                 declared.agreementMin = declared.agreementMin ?? thresholds.agreementMin
                 declared.p99ErrorMax = declared.p99ErrorMax ?? thresholds.p99ErrorMax
                 declared.aucLossMax = declared.aucLossMax ?? thresholds.aucLossMax
             }
             let library = try runtime.load()
             let (first, second) = (try OnnxModel.load(reference), try OnnxModel.load(variant))
+            var coverage = try calibration.map { path throws(JouledError) in Coverage(calibration: try Dataset.load(path, contract: contract)) }
+            let calibrated = CalibratedModel(variant: second)
             var results: [JSONValue] = []
             for path in data {
-                let report = try Validator(reference: first, dataset: Dataset(path: path), runtime: library).validate(second)
+                let dataset = try Dataset.load(path, contract: contract)
+                let report = try Validator(reference: first, dataset: dataset, runtime: library).validate(second)
+                try coverage?.compare(dataset, calibrated: calibrated, runtime: library)
                 let broken = declared.broken(by: report)
                 isBroken = isBroken || !broken.isEmpty
                 if json {
@@ -58,7 +63,15 @@ struct ModelValidateCommand: ParsableCommand {
                     for phrase in broken { Console.error("broken: \(phrase)") }
                 }
             }
-            if json { Console.out((results.count == 1 ? results[0] : .array(results)).description) }
+            if json {
+                if let coverage {
+                    Console.out(JSONValue.object(["results": .array(results), "coverage": coverage.json]).description)
+                } else {
+                    Console.out((results.count == 1 ? results[0] : .array(results)).description)
+                }
+            } else if let coverage {
+                for line in coverage.lines { Console.out(line) }
+            }
         }
         if isBroken { throw limitBroken }
     }
