@@ -23,9 +23,9 @@ public struct RandomTrial: Sendable {
 
     static let worthless = 0.4
 
-    /// Runs the scenarios of the seeds from 0 to `count` - 1.
-    public init(count: Int) {
-        for seed in 0..<UInt64(max(0, count)) {
+    /// Runs the scenarios of the seeds from `first` to `first + count` - 1.
+    public init(count: Int, first: UInt64 = 0) {
+        for seed in first..<first + UInt64(max(0, count)) {
             let scenario = RandomScenario.make(seed: seed)
             let outcome = ScenarioReplay(scenario).run()
             if outcome.criticalPaused > 0 || outcome.floorViolation > 0 { violations += 1 }

@@ -17,6 +17,8 @@ struct SimulateCommand: ParsableCommand {
     var file: String?
     @Option(help: "Instead of a file: so many random scenarios, and the distribution over them.")
     var random: Int?
+    @Option(help: "With --random: the first seed.")
+    var seed: UInt64 = 0
     @Option(help: "The policy to run; a lifetime policy takes its goal from the scenario.")
     var policy: String?
     @Flag(help: "Print one JSON object.")
@@ -30,7 +32,7 @@ struct SimulateCommand: ParsableCommand {
 
     func run() throws {
         try reporting {
-            if let random { return RandomTrial(count: random).lines.forEach(Console.out) }
+            if let random { return RandomTrial(count: random, first: seed).lines.forEach(Console.out) }
             guard let file else { throw JouledError(.noScenario, "give a scenario file, or --random COUNT") }
             let scenario = try Scenario.load(file)
             let chosen = try policy.map { path throws(JouledError) in try PowerPolicy.load(path) }
