@@ -16,7 +16,7 @@ struct FaultTests {
     @Test("Each fault reaches the engine and changes what it does", arguments: Fault.Kind.allCases)
     func reaches(kind: Fault.Kind) {
         // A burst has a second unit; of the seeds with a meter the first that the fault matters to will do.
-        let isSeen = [4, 10, 16, 22, 28, 34].contains { seed in
+        let isSeen = [4, 10, 16].contains { seed in
             var scenario = RandomScenario.make(seed: UInt64(seed))
             scenario.hasMeter = true
             let policy = FaultTrial.policy(scenario)
