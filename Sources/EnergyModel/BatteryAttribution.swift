@@ -23,9 +23,9 @@ public struct BatteryAttribution: Sendable {
     static let priorDeviation = 0.6
     static let factorWalkPerSecond = 0.05 * 0.05 / 3600
     static let factorRange = 0.3...4.5
-    /// Base loads that drift with what runs look like inference, which the filter cannot know: its own deviations, times
-    /// this, cover the truth as often as they say (`joulectl simulate --random`).
-    static let honesty = 1.2
+    /// Base loads that drift with what runs look like inference, which the filter cannot know. Its own deviations, times
+    /// this, cover the truth about as often as they say (`joulectl simulate --random` prints how often).
+    static let honesty = 1.4
 
     public init() {}
 
