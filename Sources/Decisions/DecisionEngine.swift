@@ -193,6 +193,10 @@ public struct DecisionEngine: Sendable {
     /// reading, and a plan that followed them all would do nothing but switch.
     static let tolerance = 0.07
 
+    /// Share of a joule's price that planning counts with: a budget that leaves room must not be spent on what is not
+    /// worth it, nor a stream lose its place to the price's noise.
+    static let priceShare = 0.8
+
     /// Makes a plan for all streams from what is known now.
     public mutating func decide(because trigger: Trigger, at now: MonotonicTime, wall: WallTime, utcOffset: Seconds) -> Decision {
         let ids = placements.keys.sorted()
@@ -221,7 +225,7 @@ public struct DecisionEngine: Sendable {
         let worth = state.outlook == nil ? nil : Worth(demands, rest: state.rest, near: lastPrice)
         if let worth, let left = policy.secondsLeft(at: now, wall: wall, utcOffset: utcOffset, memory: memory) {
             lastPrice = worth.price
-            state.rungs = worth.rungs(lasting: demands.map { expectedLife($0.id, left, at: now) / max(left, Seconds(1)) })
+            (state.rungs, state.ordinary) = worth.rungs(lasting: demands.map { expectedLife($0.id, left, at: now) / max(left, Seconds(1)) })
         }
         let budget = policy.budget(for: state, memory: &memory)
         var planLimits = planLimits(budget)
@@ -231,8 +235,8 @@ public struct DecisionEngine: Sendable {
         if trigger != .tick { planLimits.minimumDwell = min(planLimits.minimumDwell, Seconds(30)) }
         if let hopeless = budget.hopeless {
             planLimits.energyPrice = Self.price(worth?.price ?? 0, hopeless, hasCritical: demands.contains(where: \.critical))
-        } else if let worth, budget.worth.isFinite, budget.goal == .feasible {
-            planLimits.energyPrice = worth.price * budget.worth * 0.45
+        } else if let worth, budget.worth.isFinite {
+            planLimits.energyPrice = worth.price * budget.worth * Self.priceShare
         }
         let plan = Planner.plan(demands, limits: planLimits)
         var changes: [Change] = []

@@ -13,8 +13,7 @@ struct Worth {
     private let candidates: [[(utility: Double, power: Double)]]
     private let critical: [Bool]
 
-    /// Shares of `price` at which the streams' power is looked at.
-    static let steps = [16, 8, 4, 2, 1, 0.5, 0.25, 0.12, 0.06, 0.03, 0.015, 0.007, 0]
+    static let nearly = 0.97
 
     /// - Parameter near: where to begin to look for the price.
     init(_ demands: [StreamDemand], rest: Watts, near: Double) {
@@ -51,25 +50,45 @@ struct Worth {
         return best
     }
 
+    /// The concave hull of each stream's options, all streams' pieces together from the steepest down.
     /// - Parameter lasting: for each stream, the share of the time left that it is expected to run.
-    func rungs(lasting: [Double]) -> [PowerState.Rung] {
-        var rungs: [PowerState.Rung] = []
-        func add(_ worth: Double, _ power: (Int) -> Double) {
-            // What is not needed is bought only if it can be kept up for good.
-            let isNeeded = worth >= 0.1
-            var now = 0.0
-            var mean = 0.0
-            for stream in candidates.indices {
-                let watts = power(stream)
-                now += watts
-                mean += watts * (isNeeded ? lasting[stream] : 1)
+    /// - Returns: also what a joule must earn where every stream just has `nearly` all of its best utility.
+    func rungs(lasting: [Double]) -> (rungs: [PowerState.Rung], ordinary: Double) {
+        guard price > 0 else { return ([], 0) }
+        var ordinary = Double.infinity
+        var pieces: [(worth: Double, power: Double, stream: Int)] = []
+        var must = (now: 0.0, mean: 0.0)
+        for stream in candidates.indices {
+            let sorted = candidates[stream].sorted { ($0.power, -$0.utility) < ($1.power, -$1.utility) }
+            var at = (utility: 0.0, power: 0.0)
+            let most = sorted.map(\.utility).max() ?? 0
+            if critical[stream], let least = sorted.first {
+                at = least
+                must.now += least.power
+                must.mean += least.power * lasting[stream]
             }
+            while true {
+                var best: (slope: Double, option: (utility: Double, power: Double))?
+                for option in sorted where option.utility > at.utility + 1e-12 && option.power >= at.power {
+                    let slope = (option.utility - at.utility) / max(option.power - at.power, 1e-15)
+                    if slope > (best?.slope ?? 0) * (1 + 1e-12) { best = (slope, option) }
+                }
+                guard let best else { break }
+                if best.option.utility >= Self.nearly * most, at.utility < Self.nearly * most { ordinary = min(ordinary, best.slope / price) }
+                pieces.append((best.slope / price, best.option.power - at.power, stream))
+                at = best.option
+            }
+        }
+        pieces.sort { ($1.worth, $0.stream) < ($0.worth, $1.stream) }
+        var rungs = must.now > 0 ? [PowerState.Rung(worth: .infinity, now: Watts(must.now * (1 + 1e-6)), mean: Watts(must.mean))] : []
+        var (now, mean) = must
+        for piece in pieces {
+            now += piece.power
+            // What is not needed is bought only if it can be kept up for good.
+            mean += piece.power * (piece.worth >= 0.1 ? lasting[piece.stream] : 1)
             // A budget must not fail to fit the plan that it was made from by rounding.
-            rungs.append(.init(worth: worth, now: Watts(now * (1 + 1e-6)), mean: Watts(mean)))
+            rungs.append(.init(worth: piece.worth, now: Watts(now * (1 + 1e-6)), mean: Watts(mean)))
         }
-        for step in Self.steps {
-            add(step) { stream in Self.choice(candidates[stream], price * step, critical[stream]).power }
-        }
-        return rungs
+        return (rungs, ordinary.isFinite ? ordinary : 0)
     }
 }

@@ -23,6 +23,9 @@ public struct BatteryAttribution: Sendable {
     static let priorDeviation = 0.6
     static let factorWalkPerSecond = 0.05 * 0.05 / 3600
     static let factorRange = 0.3...4.5
+    /// Base loads that drift with what runs look like inference, which the filter cannot know. Its own deviations, times
+    /// this, cover the truth about as often as they say (`joulectl simulate --random` prints how often).
+    static let honesty = 1.4
 
     public init() {}
 
@@ -53,7 +56,7 @@ public struct BatteryAttribution: Sendable {
         for row in state.indices where design[row] != 0 {
             for column in state.indices { variance += design[row] * covariance[row][column] * design[column] }
         }
-        return (Watts(mean), Watts(max(0, variance).squareRoot()))
+        return (Watts(mean), Watts(max(0, variance).squareRoot() * Self.honesty))
     }
 
     /// Learns from one look at the battery's power.

@@ -167,7 +167,7 @@ struct Explanation {
                 case .floor: aside = chosen < 0 ? .floor : nil
                 case .utilization: aside = .utilization(prepared.demands[stream].options[option].unit)
                 case .memory: aside = .memory
-                case .invalid: break
+                case .invalid, .gate: break
                 }
             }
         }
@@ -235,6 +235,7 @@ struct Explanation {
             if exclusions.allSatisfy({ $0 == .floor }) {
                 return "paused: no variant reaches its floor of \(decimal(demand.floor, places: 3))"
             }
+            if exclusions.contains(.gate) { return "paused: the streams behind it are better off without it" }
             if exclusions.contains(.latency) {
                 return "paused: every option at or above its floor is later than \(demand.latencyTolerance) at p99"
             }

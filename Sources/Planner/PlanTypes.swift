@@ -66,12 +66,27 @@ public struct StreamDemand: Hashable, Sendable {
     public var current: PlanOption?
     /// Since its last change, infinite for a new stream.
     public var secondsSinceSwitch: Seconds
+    /// The stream that lets this one sleep; nil: it is always awake.
+    public var gate: Gate?
+
+    /// While a cheap stream runs, a dear one behind it is awake only now and then.
+    public struct Gate: Hashable, Sendable {
+        /// Id of the cheap stream.
+        public var stream: UInt64
+        /// Share of time that the dear one is awake, 0 to 1: its options then take so much of their power and time.
+        public var duty: Double
+        public init(stream: UInt64, duty: Double) {
+            self.stream = stream
+            self.duty = duty
+        }
+    }
 
     public init(
         id: UInt64, name: String, model: String, weight: Double = 1, floor: Double = 0, critical: Bool = false,
         latencyTolerance: Seconds = Seconds(.infinity), options: [PlanOption], current: PlanOption? = nil,
-        secondsSinceSwitch: Seconds = Seconds(.infinity)
+        secondsSinceSwitch: Seconds = Seconds(.infinity), gate: Gate? = nil
     ) {
+        self.gate = gate
         self.id = id
         self.name = name
         self.model = model
@@ -153,7 +168,7 @@ public enum PlanConstraint: Hashable, Sendable, CustomStringConvertible {
 public struct Plan: Hashable, Sendable {
     public struct Assignment: Hashable, Sendable {
         public var stream: UInt64
-        /// Nil: paused.
+        /// Nil: paused. Behind a gate that runs, power and utilization are those of the time that it is awake.
         public var option: PlanOption?
         /// Why, in words for a person.
         public var reason: String

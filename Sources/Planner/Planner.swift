@@ -15,13 +15,41 @@ public enum Planner {
     /// never chosen.
     public static func plan(_ demands: [StreamDemand], limits: PlanLimits) -> Plan {
         let order = demands.indices.sorted { (demands[$0].id, $0) < (demands[$1].id, $1) }
-        let prepared = Prepared(order.map { demands[$0] }, limits)
-        let outcome = choose(prepared)
+        let (prepared, outcome) = best(order.map { demands[$0] }, limits)
         var plan = Explanation(prepared, outcome).plan(price: outcome.price)
         // Back in the caller's order.
         let canonical = plan.assignments
         for (position, index) in order.enumerated() { plan.assignments[index] = canonical[position] }
         return plan
+    }
+
+    /// The best choice over all fates of the gates: most critical streams, then within the budget, then most worth.
+    private static func best(_ demands: [StreamDemand], _ limits: PlanLimits) -> (Prepared, Outcome) {
+        let gates = Gates(demands)
+        guard !gates.gates.isEmpty else {
+            let prepared = Prepared(demands, limits)
+            return (prepared, choose(prepared))
+        }
+        var best: (prepared: Prepared, outcome: Outcome)?
+        var nodes = 0
+        var regret = 0.0
+        for fates in gates.fates(demands) {
+            let prepared = Prepared(fates.demands, limits, asleep: fates.asleep)
+            let outcome = choose(prepared, mustRun: fates.running)
+            nodes += outcome.nodes
+            regret = max(regret, outcome.regretBound)
+            guard fates.running.allSatisfy({ outcome.choice[$0] >= 0 }) else { continue }
+            guard let leader = best else {
+                best = (prepared, outcome)
+                continue
+            }
+            if outcome.isBetter(than: leader.outcome, prepared, leader.prepared) { best = (prepared, outcome) }
+        }
+        // With all gates asleep nothing must run, so there is always one.
+        var (prepared, outcome) = best ?? (Prepared(demands, limits), Outcome(choice: demands.map { _ in -1 }))
+        outcome.nodes = nodes
+        outcome.regretBound = regret
+        return (prepared, outcome)
     }
 
     /// A choice for every stream, by index in canonical order.
@@ -32,9 +60,34 @@ public enum Planner {
         var price = 0.0
         var regretBound = 0.0
         var nodes = 0
+
+        private func figures(_ prepared: Prepared) -> (critical: Int, worth: Double, power: Double) {
+            var figures = (critical: 0, worth: 0.0, power: 0.0)
+            for (stream, option) in choice.enumerated() {
+                guard option >= 0 else {
+                    figures.worth += prepared.pauseWorth[stream]
+                    continue
+                }
+                figures.worth += prepared.worth[stream][option]
+                figures.power += prepared.demands[stream].options[option].power.value
+                if prepared.demands[stream].critical { figures.critical += 1 }
+            }
+            return figures
+        }
+
+        /// Whether it beats `other`, both being the best of their own problem over the same streams.
+        func isBetter(than other: Outcome, _ prepared: Prepared, _ otherPrepared: Prepared) -> Bool {
+            let (own, their) = (figures(prepared), other.figures(otherPrepared))
+            if own.critical != their.critical { return own.critical > their.critical }
+            if isOverBudget != other.isOverBudget { return !isOverBudget }
+            if isOverBudget { return own.power < their.power }
+            if abs(own.worth - their.worth) > 1e-9 { return own.worth > their.worth }
+            return own.power < their.power
+        }
     }
 
-    private static func choose(_ prepared: Prepared) -> Outcome {
+    /// - Parameter mustRun: gates (indices); the outcome pauses one only if it cannot run beside as many critical streams.
+    private static func choose(_ prepared: Prepared, mustRun: Set<Int> = []) -> Outcome {
         let demands = prepared.demands
         let all = Array(demands.indices)
         let budget = prepared.limits.budget.map { max(0, $0.value) } ?? .infinity
@@ -56,7 +109,7 @@ public enum Planner {
         let problem = prepared.problem(include: all, budget: budget) { stream, option in
             guard option >= 0 else { return prepared.pauseWorth[stream] }
             let own = prepared.worth[stream][option] - tie * demands[stream].options[option].power.value
-            return demands[stream].critical ? own + bonus : own
+            return own + (demands[stream].critical ? bonus : 0) + (mustRun.contains(stream) ? bonus : 0)
         }
         var outcome = solve(problem, nodeLimit: prepared.limits.nodeLimit)
         outcome.choice = outcome.choice.map { problem.source[$0] }

@@ -5,6 +5,8 @@ enum Exclusion: Hashable {
     case invalid, floor, latency
     /// Alone it is over a limit.
     case utilization, memory
+    /// A gate that does not run, because the streams behind it are better off without it.
+    case gate
 }
 
 /// The plan as numbers: streams and options interned to indices, dominated options dropped.
@@ -63,7 +65,8 @@ struct Prepared {
     private(set) var pauseWorth: [Double] = []
     private(set) var artefactBytes: [Int] = []
 
-    init(_ demands: [StreamDemand], _ limits: PlanLimits) {
+    /// - Parameter asleep: gates (indices) that must not run.
+    init(_ demands: [StreamDemand], _ limits: PlanLimits, asleep: Set<Int> = []) {
         self.demands = demands
         self.limits = limits
         for demand in demands {
@@ -84,9 +87,9 @@ struct Prepared {
                 })
             pauseWorth.append(-demand.weight * Self.penalty(nil, demand, limits))
         }
-        for (demand, row) in zip(demands, artefactOf) {
+        for (stream, (demand, row)) in zip(demands, artefactOf).enumerated() {
             exclusion.append(zip(demand.options, row).map { option, artefact in
-                Self.exclusion(option, demand, limits, bytes: artefactBytes[artefact])
+                Self.exclusion(option, demand, limits, bytes: artefactBytes[artefact]) ?? (asleep.contains(stream) ? .gate : nil)
             })
         }
     }

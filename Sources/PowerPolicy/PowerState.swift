@@ -66,6 +66,8 @@ public struct PowerState: Hashable, Sendable {
     public var hopefulOutlook: Outlook?
     /// What inference would take at falling prices of energy, ascending in power; empty: unknown.
     public var rungs: [Rung] = []
+    /// What a joule must earn where every stream just has nearly all of its best utility.
+    public var ordinary = 0.0
     /// The least that the streams which must not pause can run on; zero when there are none.
     public var least: Watts
     public var temperature: Celsius?

@@ -77,12 +77,21 @@ public struct RestForecaster: Sendable {
     /// Whether anything was seen.
     public var hasData: Bool { long.weight > 0 }
     /// The base load without harvest that is expected in the long run.
-    public var baseLoad: Watts { Watts(max(0, long.mean)) }
+    public var baseLoad: Watts { Watts(settledLoad) }
+    /// The median of the quarters of hours: a busy hour passes.
+    private var settledLoad: Double {
+        guard loads.count >= 4 else { return max(0, long.mean) }
+        let middle = loads.count / 2
+        let median = loads.count % 2 == 1 ? loads[middle] : (loads[middle - 1] + loads[middle]) / 2
+        return max(0, median)
+    }
     /// One standard deviation of `baseLoad` as a forecast.
     public var baseDeviation: Watts {
         // Loads stay for minutes, so a quarter of an hour counts as one look at them.
         let looks = max(1, long.weight / 900)
-        let spread = looks < 2 ? max(long.variance.squareRoot(), 0.08 * long.mean) : long.variance.squareRoot()
+        var spread = looks < 2 ? max(long.variance.squareRoot(), 0.08 * long.mean) : long.variance.squareRoot()
+        // A busy hour must not make all others doubtful: the calmer half tells the spread.
+        if loads.count >= 8 { spread = min(spread, (loads[loads.count / 2] - loads[loads.count / 6]) / 0.97) }
         return Watts((spread * spread / looks + Self.driftShare * Self.driftShare * long.mean * long.mean).squareRoot())
     }
 
@@ -184,7 +193,7 @@ public struct RestForecaster: Sendable {
     }
 
     private func load(at second: Double, ahead: Double, hopeful: Bool) -> Double {
-        var long = max(0, long.mean)
+        var long = settledLoad
         // A present load that is no higher than the long mean is no reason to hope.
         if hopeful, !loads.isEmpty { long = min(long, loads[min(loads.count - 1, Int(Self.calmShare * Double(loads.count)))]) }
         guard recent.weight > 0 else { return long }

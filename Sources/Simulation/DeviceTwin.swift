@@ -59,6 +59,10 @@ struct DeviceTwin {
         var paused = 0.0
         var criticalPaused = 0.0
         var streamSeconds = 0.0
+        /// Income that the battery took up or that was used at once; the rest did not fit.
+        var stored = 0.0
+        /// What a loading variant asked for and an emptying battery did not have.
+        var overdrawn = 0.0
     }
 
     /// Above this share of the capacity a dead device comes back.
@@ -112,6 +116,7 @@ struct DeviceTwin {
 
     private mutating func take(_ joules: Double) {
         energy -= joules
+        score.overdrawn += max(0, -energy)
         if energy <= 0 { die() }
     }
 
@@ -176,6 +181,7 @@ struct DeviceTwin {
                 account(span)
                 let before = energy
                 energy = min(capacity, energy + rate * span)
+                score.stored += income * span - max(0, before + rate * span - capacity)
                 time += span
                 // What rounding leaves of a battery that was to be empty would make steps of no length.
                 if rate < 0, energy <= 1e-12 * capacity || (span == 0 && before > 0) { die() }
@@ -183,6 +189,7 @@ struct DeviceTwin {
                 let rate = income
                 if rate > 0 { span = min(span, max(0, (capacity * Self.revival - energy) / rate) + 1e-6) }
                 account(span)
+                score.stored += min(capacity - energy, rate * span)
                 energy = min(capacity, energy + rate * span)
                 time += span
                 if energy > capacity * Self.revival {

@@ -23,11 +23,44 @@ public struct RandomTrial: Sendable {
 
     static let worthless = 0.4
 
-    /// Runs the scenarios of the seeds from 0 to `count` - 1.
-    public init(count: Int) {
-        for seed in 0..<UInt64(max(0, count)) {
+    /// How well inference's power was known, over all scenarios of a kind.
+    public struct Learning: Sendable {
+        /// Relative errors, one for each scenario.
+        public private(set) var errors: [Double] = []
+        private var covered = 0
+        private var looks = 0
+
+        /// - Parameter after: when it has to be known, in seconds.
+        mutating func note(_ moments: [ScenarioOutcome.Moment], after: Double) {
+            let late = moments.filter { $0.time >= after && $0.believedTruth > 0 }
+            guard let first = late.first else { return }
+            errors.append(abs(first.believed / first.believedTruth - 1))
+            looks += late.count
+            // 90 % of a normal distribution.
+            covered += late.count { abs($0.believed - $0.believedTruth) <= 1.645 * $0.believedDeviation }
+        }
+
+        func line(_ name: String, within share: Double) -> String? {
+            guard !errors.isEmpty else { return nil }
+            let sorted = errors.sorted()
+            return
+                "\(name): median error \(percent(sorted[sorted.count / 2], places: 1)), below \(percent(share)) in \(percent(Double(errors.count { $0 < share }) / Double(errors.count))) of \(errors.count), 90 % interval covers \(percent(Double(covered) / Double(max(1, looks))))"
+        }
+    }
+    /// With a meter, after half an hour; with a gauge alone that is read every minute, after four hours.
+    public private(set) var metered = Learning()
+    public private(set) var gauged = Learning()
+
+    /// Runs the scenarios of the seeds from `first` to `first + count` - 1.
+    public init(count: Int, first: UInt64 = 0) {
+        for seed in first..<first + UInt64(max(0, count)) {
             let scenario = RandomScenario.make(seed: seed)
             let outcome = ScenarioReplay(scenario).run()
+            if scenario.hasMeter {
+                metered.note(outcome.moments, after: 1800)
+            } else if scenario.gauge.period == Seconds(60) {
+                gauged.note(outcome.moments, after: 4 * 3600)
+            }
             if outcome.criticalPaused > 0 || outcome.floorViolation > 0 { violations += 1 }
             guard let optimum = Oracle(scenario).utility, optimum > Self.worthless else {
                 hopeless += 1
@@ -60,6 +93,7 @@ public struct RandomTrial: Sendable {
             "violations         \(violations) scenarios with a paused critical stream or time below a floor",
             "beaten             \(beaten.count) times by a baseline that met the goal, \(beaten.count { ($0.best?.ratio ?? 0) > $0.ratio + 0.005 }) times by more than 0.005",
         ]
+        lines += [metered.line("metered, 30 min", within: 0.05), gauged.line("gauge alone, 4 h", within: 0.1)].compactMap { $0 }
         for kind in RandomScenario.Kind.allCases {
             let of = entries.filter { $0.name.hasSuffix(kind.rawValue) }
             guard !of.isEmpty else { continue }

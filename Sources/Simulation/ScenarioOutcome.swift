@@ -44,6 +44,10 @@ public struct ScenarioOutcome: Sendable {
     public internal(set) var decisions = 0
     public internal(set) var moments: [Moment] = []
     public internal(set) var notices: [Notice] = []
+    /// What must always hold and did not; looked at only on days with faults.
+    public internal(set) var broken: [String] = []
+    /// Energy that the accounts of income, base load and inference do not explain, as a share of the battery.
+    public internal(set) var imbalance = 0.0
     /// Microseconds of each decision.
     public internal(set) var plannerTimes: [Double] = []
     private var goal = Budget.Goal.none
@@ -88,6 +92,8 @@ public struct ScenarioOutcome: Sendable {
         switches = score.switches
         switchesPerStreamHour = score.streamSeconds > 0 ? Double(score.switches) / (score.streamSeconds / 3600) : 0
         floorViolation = score.floorViolation
+        let initial = twin.capacity * scenario.battery.initialCharge
+        imbalance = (initial + score.stored - score.base - score.inference + score.overdrawn - twin.energy) / twin.capacity
         paused = score.paused
         criticalPaused = score.criticalPaused
         late = score.late

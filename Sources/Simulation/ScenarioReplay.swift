@@ -19,6 +19,8 @@ public struct ScenarioReplay: Sendable {
     public var controller: Controller
     /// Least time between decisions that only the passing of time asks for.
     public var tick = Seconds(60)
+    /// What goes wrong; only for the daemon's engine.
+    public var faults: [Fault] = []
 
     public init(_ scenario: Scenario, controller: Controller = .jouled(nil)) {
         self.scenario = scenario
@@ -43,6 +45,7 @@ private struct Run {
     var lastRefresh: Double?
     var lastDecision = -Double.infinity
     var wasOnline = false
+    var telemetry: FaultyTelemetry
     var outcome = ScenarioOutcome()
 
     enum Mind {
@@ -53,6 +56,7 @@ private struct Run {
     init(_ replay: ScenarioReplay) {
         scenario = replay.scenario
         tick = replay.tick.value
+        telemetry = FaultyTelemetry(replay.faults)
         twin = DeviceTwin(scenario)
         draws = Draws(seed: scenario.seed)
         switch replay.controller {
@@ -98,9 +102,12 @@ private struct Run {
                 if next == refreshAt { refreshes += 1 }
                 if twin.alive { refresh() }
             }
+            let isReloaded = reloadIfAsked()
             if next == edgeAt {
                 nextEdge += 1
                 streamsChanged(isFirst: false)
+            } else if isReloaded, twin.alive {
+                decide(.policy)
             } else if twin.alive, twin.time - lastDecision >= tick - 1e-9 || isOnline != wasOnline {
                 decide(isOnline != wasOnline ? .power : .tick)
             }
@@ -129,21 +136,20 @@ private struct Run {
         let running = Set(twin.choices.compactMap { $0.map { scenario.options[$0.option].unit } })
         var ratios: [(String, Double)] = []
         for unit in units where running.contains(unit) {
-            ratios.append((unit, (scenario.latencyScale[unit] ?? 1) * (1 + 0.01 * draws.normal())))
+            ratios.append((unit, (scenario.latencyScale[unit] ?? 1) * (1 + 0.01 * draws.normal()) * telemetry.slowDown(of: unit, at: twin.time)))
         }
         switch mind {
         case .engine(var engine):
-            let reading = DecisionEngine.Reading(
+            var reading = DecisionEngine.Reading(
                 battery: .init(energy: Joules(shown), full: scenario.battery.capacity, error: Joules(step / 3.4641016)),
                 draw: Watts(draw), acOnline: gaugeOnline, temperature: twin.currentRow.temperature, takenAt: now)
             let shares = spent.profiled.keys.sorted().map { EnergyObservation.Share(unit: $0, energy: Joules(spent.profiled[$0] ?? 0)) }
             let metered = scenario.hasMeter ? max(0, spent.metered * meterFactor) : nil
-            engine.observe(
-                reading,
-                usage: .init(
-                    span: Seconds(span), profiled: shares, metered: metered.map { Joules($0) },
-                    meterError: Joules((metered ?? 0) * max(gauge.powerNoise, 0.01)), drawError: Watts(abs(draw) * gauge.powerNoise)),
-                wall: WallTime(secondsSince1970: twin.time), utcOffset: .zero)
+            var usage = DecisionEngine.Usage(
+                span: Seconds(span), profiled: shares, metered: metered.map { Joules($0) },
+                meterError: Joules((metered ?? 0) * max(gauge.powerNoise, 0.01)), drawError: Watts(abs(draw) * gauge.powerNoise))
+            telemetry.bend(&reading, &usage, at: twin.time)
+            engine.observe(reading, usage: usage, wall: telemetry.wall(at: twin.time), utcOffset: .zero)
             for (unit, ratio) in ratios { engine.observeLatency(unit: unit, ratio: ratio, error: 0.01, at: now) }
             mind = .engine(engine)
         case .baseline(let baseline, var view):
@@ -154,6 +160,18 @@ private struct Run {
     }
 
     // MARK: Deciding
+
+    private mutating func reloadIfAsked() -> Bool {
+        guard telemetry.reload(at: twin.time), case .engine(var engine) = mind else { return false }
+        var policy = engine.policy
+        if case .lifetime(var lifetime) = policy.kind {
+            lifetime.margin = 0.15 - lifetime.margin
+            policy.kind = .lifetime(lifetime)
+        }
+        engine.adopt(policy, named: engine.policyName)
+        mind = .engine(engine)
+        return true
+    }
 
     private mutating func streamsChanged(isFirst: Bool) {
         twin.dropEnded()
@@ -187,8 +205,11 @@ private struct Run {
             let clocks = SystemClocks()
             let begun = clocks.monotonic()
             let decision = engine.decide(
-                because: trigger, at: Self.time(twin.time), wall: WallTime(secondsSince1970: twin.time), utcOffset: .zero)
+                because: trigger, at: Self.time(twin.time), wall: telemetry.wall(at: twin.time), utcOffset: .zero)
             outcome.plannerTimes.append(clocks.monotonic().since(begun).microseconds)
+            if !telemetry.faults.isEmpty {
+                outcome.broken += Invariants.broken(decision, engine, live: live.map { UInt64($0 + 1) }).map { "at \(clockText(twin.time)): \($0)" }
+            }
             for index in live {
                 guard let option = engine.placements[UInt64(index + 1)]?.option else { continue }
                 next[index] = scenario.choice(index, option.plan)

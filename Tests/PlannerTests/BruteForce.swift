@@ -48,8 +48,10 @@ struct BruteForce {
             for (demand, option) in zip(demands, choice) {
                 objective += worth(demand, option)
                 guard let option else { continue }
-                power += option.power.value
-                time[option.unit, default: 0] += option.utilization
+                let isBehind = demand.gate.map { gate in zip(demands, choice).contains { $0.id == gate.stream && $1 != nil } } ?? false
+                let awake = isBehind ? demand.gate?.duty ?? 1 : 1
+                power += option.power.value * awake
+                time[option.unit, default: 0] += option.utilization * awake
                 memory["\(demand.model)/\(option.variant)/\(option.unit)"] = option.residentBytes
                 if demand.critical { critical += 1 } else { others += 1 }
             }
@@ -83,7 +85,7 @@ struct BruteForce {
 }
 
 /// A random planning problem; the same for the same seed.
-func randomCase(_ seed: Int, streams: ClosedRange<Int> = 1...5, options: ClosedRange<Int> = 1...8, leaves: Int = 4000) -> (
+func randomCase(_ seed: Int, streams: ClosedRange<Int> = 1...5, options: ClosedRange<Int> = 1...8, leaves: Int = 4000, gates: Bool = false) -> (
     [StreamDemand], PlanLimits
 ) {
     var random = Seeded(seed)
@@ -127,6 +129,13 @@ func randomCase(_ seed: Int, streams: ClosedRange<Int> = 1...5, options: ClosedR
                 critical: chance(0.3), latencyTolerance: Seconds(chance(0.3) ? number(0.1...1) : 2), options: list,
                 current: chance(0.5) ? list.randomElement(using: &random) : nil,
                 secondsSinceSwitch: Seconds(chance(0.3) ? number(0...20) : .infinity)))
+    }
+    if gates {
+        for index in demands.indices where chance(0.5) {
+            let other = Int.random(in: demands.indices, using: &random)
+            // A gate that is gated itself is no chain: each lets the other sleep by its own state.
+            if other != index { demands[index].gate = .init(stream: demands[other].id, duty: number(0...0.9)) }
+        }
     }
     let limits = PlanLimits(
         budget: chance(0.85) ? Watts(mostPower * number(0...0.8)) : nil,

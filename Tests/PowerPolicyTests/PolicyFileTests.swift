@@ -90,4 +90,21 @@ struct PolicyFileTests {
             #expect(expected.hasSuffix(":") ? error.message.hasPrefix(expected) : error.message == expected)
         }
     }
+
+    @Test("Differences from the defaults, and nothing else")
+    func differences() throws {
+        func keys(_ text: String) throws -> [String] { try read(text).differences.map(\.key) }
+        #expect(try keys("kind = \"unlimited\"") == ["kind"])
+        #expect(try keys("kind = \"lifetime\"\nduration = \"8h\"\nreserve_percent = 5\nmargin = 0.05") == ["kind", "duration"])
+        let changed = try read(
+            "kind = \"lifetime\"\nuntil = \"07:05\"\nreserve_percent = 10\n[models.\"*\"]\nweight = 2\n[models.vad]\ncritical = true"
+        ).differences
+        #expect(
+            changed == [
+                .init(key: "kind", value: "lifetime", standard: nil), .init(key: "until", value: "07:05", standard: nil),
+                .init(key: "reserve_percent", value: "10.00", standard: "5.00"),
+                .init(key: "models.\"*\".weight", value: "2.0000", standard: "1.0000"),
+                .init(key: "models.vad.critical", value: "true", standard: "false"),
+            ])
+    }
 }

@@ -9,7 +9,7 @@ import Wire
 /// Shows and sets power policies.
 struct PolicyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "policy", abstract: "Show or set the power policy.", subcommands: [Show.self, Set.self, Reload.self],
+        commandName: "policy", abstract: "Show or set the power policy.", subcommands: [Show.self, Set.self, Reload.self, Diff.self],
         defaultSubcommand: Show.self)
 
     struct Show: ParsableCommand {
@@ -53,6 +53,22 @@ struct PolicyCommand: ParsableCommand {
             try reporting {
                 _ = try daemon.connect().call("io.jouled.Policy.Reload")
                 Console.out("policy read again")
+            }
+        }
+    }
+}
+
+extension PolicyCommand {
+    struct Diff: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "What a policy file says that differs from the defaults. Needs no daemon.")
+        @Argument(help: "The policy file.", completion: .file(extensions: ["toml"]))
+        var file: String
+
+        func run() throws {
+            try reporting {
+                for difference in try PowerPolicy.load(file).differences {
+                    Console.out("\(difference.key) = \(difference.value)" + (difference.standard.map { "    (default: \($0))" } ?? ""))
+                }
             }
         }
     }

@@ -17,6 +17,10 @@ struct SimulateCommand: ParsableCommand {
     var file: String?
     @Option(help: "Instead of a file: so many random scenarios, and the distribution over them.")
     var random: Int?
+    @Flag(help: "With --random: let things go wrong (gauge stuck, battery unplugged, clock jump, meter wrap, heat, a dying unit, policy reload) and check what must always hold; exit status 1 if it did not.")
+    var faults = false
+    @Option(help: "With --random: the first seed.")
+    var seed: UInt64 = 0
     @Option(help: "The policy to run; a lifetime policy takes its goal from the scenario.")
     var policy: String?
     @Flag(help: "Print one JSON object.")
@@ -30,7 +34,13 @@ struct SimulateCommand: ParsableCommand {
 
     func run() throws {
         try reporting {
-            if let random { return RandomTrial(count: random).lines.forEach(Console.out) }
+            if let random, faults {
+                let trial = FaultTrial(count: random, first: seed)
+                trial.lines.forEach(Console.out)
+                if !trial.broken.isEmpty { throw ExitCode(1) }
+                return
+            }
+            if let random { return RandomTrial(count: random, first: seed).lines.forEach(Console.out) }
             guard let file else { throw JouledError(.noScenario, "give a scenario file, or --random COUNT") }
             let scenario = try Scenario.load(file)
             let chosen = try policy.map { path throws(JouledError) in try PowerPolicy.load(path) }

@@ -1,0 +1,50 @@
+import Units
+
+extension PowerPolicy {
+    /// A setting that is not as it would be if the file said nothing of it.
+    public struct Difference: Hashable, Sendable {
+        /// As in the file, tables with dots.
+        public var key: String
+        public var value: String
+        /// Nil: there is no default, the policy must say.
+        public var standard: String?
+    }
+
+    /// What the policy says that is not the default, in the order of the documentation.
+    public var differences: [Difference] {
+        var list: [Difference] = []
+        func add(_ key: String, _ value: String, _ standard: String?) {
+            if value != standard { list.append(Difference(key: key, value: value, standard: standard)) }
+        }
+        add("kind", kind.name, nil)
+        switch kind {
+        case .lifetime(let lifetime):
+            let standard = Lifetime(end: lifetime.end)
+            switch lifetime.end {
+            case .duration(let duration): add("duration", clockText(duration.value), nil)
+            case .until(let second): add("until", "\(second < 36000 ? "0" : "")\(second / 3600):\(second % 3600 / 60 < 10 ? "0" : "")\(second % 3600 / 60)", nil)
+            }
+            add("reserve_percent", decimal(lifetime.reserve * 100, places: 2), decimal(standard.reserve * 100, places: 2))
+            add("margin", decimal(lifetime.margin, places: 4), decimal(standard.margin, places: 4))
+            if let capacity = lifetime.capacity { add("capacity_wh", decimal(capacity.wattHours, places: 4), "what the gauge says") }
+        case .levels(let levels):
+            for level in levels.levels { add("level from \(percent(level.above, places: 1))", "\(level.watts)", nil) }
+            add("hysteresis_percent", decimal(levels.hysteresis * 100, places: 2), decimal(Levels(levels: []).hysteresis * 100, places: 2))
+        case .fixed(let watts): add("watts", "\(watts)", nil)
+        case .unlimited: break
+        }
+        if let thermal {
+            add("thermal.derate_from_celsius", "\(thermal.from)", "no derating")
+            add("thermal.derate_to_celsius", "\(thermal.to)", "no derating")
+            if let full = thermal.full { add("thermal.full_watts", "\(full)", "the most seen while cool") }
+        }
+        func add(_ name: String, _ rules: ModelRules, _ standard: ModelRules) {
+            add("models.\(name).floor", decimal(rules.floor, places: 4), decimal(standard.floor, places: 4))
+            add("models.\(name).weight", decimal(rules.weight, places: 4), decimal(standard.weight, places: 4))
+            add("models.\(name).critical", "\(rules.critical)", "\(standard.critical)")
+        }
+        add("\"*\"", defaults, ModelRules())
+        for (name, rules) in models.sorted(by: { $0.key < $1.key }) { add(name, rules, defaults) }
+        return list
+    }
+}
