@@ -13,7 +13,7 @@ import Units
         let contents = ["fp32": Fixture.weights, "int8": Array(Fixture.weights.prefix(1000))]
         manifest.variants = manifest.variants.map { old in
             ModelManifest.Variant(
-                named: old.name, scheme: old.scheme, content: contents[old.name] ?? [], validation: .init(on: "d", agreement: 1, p99Error: 0, aucLoss: 0.001))
+                named: old.name, scheme: old.scheme, content: contents[old.name] ?? [], validation: .init(on: "d", agreement: 1, p99Error: 0, meanError: nil, aucLoss: 0.001))
         }
         return (manifest, ["fp32.onnx": contents["fp32"] ?? [], "int8.onnx": contents["int8"] ?? [], "report.html": Array("<p>".utf8)])
     }

@@ -82,7 +82,7 @@ import Units
     }
 }
 
-@Suite struct BuildTests {
+@Suite struct BuildingPipelineTests {
     private func write(_ directory: TemporaryDirectory, windows: Int, extra: String = "") throws {
         try RuntimeFixture.residualNetwork(seed: 1).save(to: directory("m.onnx"))
         directory.write(
