@@ -138,6 +138,6 @@ struct DefectTests {
 
     @Test("What only looks like it is taken")
     func taken() throws {
-        _ = try ConfigDocument(file: "f", text: "\"é\" = '[é]'\n[ \"é\" ]\na = [\n # }\n '}', \"[=]\"]\n[[b]]\n")
+        _ = try ConfigDocument(file: "f", text: "\"é\" = '[é]'\n[ \"ö\" ]\na = [\n # }\n '}', \"[=]\"]\n[[b]]\n")
     }
 }
