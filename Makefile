@@ -14,7 +14,7 @@ ORT := $(DEPS)/lib/libonnxruntime.so.1.32.0
 DRAIN ?= 1.0
 SECONDS_ ?= 60
 
-.PHONY: help setup build bundles profile demo test test-system check install deb fuzz clean distclean
+.PHONY: help setup build bundles profile demo test test-system check install deb fuzz soak test-sanitizers clean distclean
 
 help:
 	@echo 'make demo      set up, build, and show jouled at work for a minute (DRAIN=0.8: drain the battery slower)'
@@ -26,6 +26,8 @@ help:
 	@echo 'make install   install under DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) (after make build)'
 	@echo 'make deb       a Debian package in .build/deb, judged by lintian'
 	@echo 'make fuzz      libFuzzer over all parsers, FUZZ_SECONDS=60 each'
+	@echo 'make soak      SOAK_SECONDS=600 of 32 streams whose clients come, go, stall and die'
+	@echo 'make test-sanitizers  the tests under the address and the thread sanitizer'
 	@echo 'make clean     remove build products; make distclean: also what set-up downloaded'
 
 setup:
@@ -90,6 +92,16 @@ fuzz:
 	        -artifact_prefix=.build/fuzz/$$target- .build/fuzz/corpus/$$target Tests/Fuzz/Corpus/$$target 2>.build/fuzz/$$target.log || { tail -30 .build/fuzz/$$target.log; exit 1; }; \
 	    runs=$$(sed -n 's/stat::number_of_executed_units: *//p' .build/fuzz/$$target.log); total=$$((total + runs)); echo "$$target: $$runs executions"; \
 	done; echo "$$total executions, no crash, no hang"
+
+# Clients that come, go, stall and die; memory, descriptors and threads must not grow.
+SOAK_SECONDS ?= 600
+soak: profile
+	python3 Tests/Soak/soak.py $(RELEASE_BIN)/jouled $(DEPS)/bundles $(ORT) $(DEPS)/signals/speech.s16le $(SOAK_SECONDS) 32
+
+# The whole suite under the address and the thread sanitizer, each with a build of its own.
+test-sanitizers: bundles
+	swift test --sanitize=address --scratch-path .build/address
+	swift test --sanitize=thread --scratch-path .build/thread
 
 clean:
 	rm -rf .build
