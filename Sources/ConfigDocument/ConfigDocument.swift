@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 import TOMLKit
 import Units
 
@@ -28,9 +29,28 @@ public struct ConfigDocument: Sendable {
     public static let sizeLimit = 1 << 20
 
     /// Parses `text`.
+    ///
+    /// The same text under the same name is not parsed again: TOMLKit never frees what it parsed, so that a daemon which reads
+    /// a manifest with every stream would grow by it.
     /// - Parameter file: the name to use in errors.
     /// - Throws: `configSyntax` as `FILE:LINE:COLUMN: what is wrong`.
     public init(file: String, text: String) throws(JouledError) {
+        if let known = Self.parsed.withLock({ $0[file] }), known.text == text {
+            self = try known.result.get()
+            return
+        }
+        let result = Result { () throws(JouledError) in try ConfigDocument(parsing: text, file: file) }
+        Self.parsed.withLock { known in
+            // Far more files than a daemon has: none of them is worth keeping then.
+            if known.count >= 256 { known.removeAll() }
+            known[file] = (text, result)
+        }
+        self = try result.get()
+    }
+
+    private static let parsed = Mutex<[String: (text: String, result: Result<ConfigDocument, JouledError>)]>([:])
+
+    private init(parsing text: String, file: String) throws(JouledError) {
         // The parser takes a C string, so text behind a NUL would be dropped without a word.
         if let nul = text.utf8.firstIndex(of: 0) {
             let line = text.utf8[..<nul].reduce(1) { $0 + ($1 == UInt8(ascii: "\n") ? 1 : 0) }

@@ -1,6 +1,6 @@
 """Keeps jouled busy with clients that come, go, stall and die, and watches that it does not grow.
 
-usage: soak.py JOULED MODELS RUNTIME SPEECH SECONDS [STREAMS [SEED]]
+usage: soak.py JOULED MODELS RUNTIME SPEECH SECONDS [STREAMS [SEED]]      SOAK_DEEDS="die policy" limits what clients do
 Clients stream recorded speech at its own pace. At random moments a client ends in order, dies without a word, stops reading its
 results for a while, stops sending in the middle of a frame for a while, or calls for status and hangs up; another takes its place.
 Policies change, too. Resident memory, descriptors and threads are noted every few seconds; the second half of the run is compared
@@ -135,7 +135,7 @@ def main():
                         wrong.append(f"a client was closed after {now - client.started:.1f} s without having asked for it")
             if chance.random() < 0.02:
                 client = chance.choice(clients)
-                deed = chance.choice(["end", "die", "deaf", "mute", "status", "hang up", "policy"])
+                deed = chance.choice(os.environ.get("SOAK_DEEDS", "").split() or ["end", "die", "deaf", "mute", "status", "hang up", "policy"])
                 deeds[deed] = deeds.get(deed, 0) + 1
                 if deed == "end" and not client.rest:
                     client.end()
@@ -167,6 +167,8 @@ def main():
         print(f"{name}: median {first:.0f} {unit}, then {second:.0f} {unit}; most {max(sample[index] for sample in samples)} {unit}")
         if second > first + max(slack, 0.02 * first * (index == 1)):
             wrong.append(f"{name} grew from {first:.0f} to {second:.0f} {unit}")
+    print("resident memory by tenths of the run, MB: " + " ".join(
+        f"{statistics.median(sample[1] for sample in samples[len(samples) * tenth // 10:len(samples) * (tenth + 1) // 10]) / 1024:.1f}" for tenth in range(10)))
     print("deeds: " + ", ".join(f"{name} {number}" for name, number in sorted(deeds.items())))
     if wrong:
         sys.exit("FAILED: " + "; ".join(wrong[:5]))
