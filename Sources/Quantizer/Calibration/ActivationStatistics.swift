@@ -20,14 +20,28 @@ public struct ActivationStatistics: Sendable {
     mutating func add(_ values: [Float], shape: [Int], histogram: Bool = true, peaks: Bool = true) -> Bool {
         values.withUnsafeBufferPointer { values in
             guard let first = values.first else { return true }
-            // Plain comparisons and a product with zero: the compiler makes vector code of these, not of min() and isFinite.
-            var (least, most, check): (Float, Float, Float) = (first, first, 0)
-            for value in values {
+            // In lanes, because the compiler may not reorder comparisons and sums of floats into vector code by itself. Infinity and
+            // NaN have the greatest exponent.
+            var (low, high, bits) = (SIMD8(repeating: first), SIMD8(repeating: first), SIMD8(repeating: first.bitPattern & 0x7fff_ffff))
+            let raw = UnsafeRawBufferPointer(values)
+            var index = 0
+            while index + 8 <= values.count {
+                let lane = raw.loadUnaligned(fromByteOffset: index * 4, as: SIMD8<Float>.self)
+                low.replace(with: lane, where: lane .< low)
+                high.replace(with: lane, where: lane .> high)
+                let magnitude = unsafeBitCast(lane, to: SIMD8<UInt32>.self) & 0x7fff_ffff
+                bits.replace(with: magnitude, where: magnitude .> bits)
+                index += 8
+            }
+            var (least, most, greatest) = (low.min(), high.max(), bits.max())
+            while index < values.count {
+                let value = values[index]
                 least = value < least ? value : least
                 most = value > most ? value : most
-                check += value * 0
+                greatest = max(greatest, value.bitPattern & 0x7fff_ffff)
+                index += 1
             }
-            guard check == 0 else { return false }
+            guard greatest < 0x7f80_0000 else { return false }
             self.shape = shape
             count += values.count
             (minimum, maximum) = (min(minimum, least), max(maximum, most))
