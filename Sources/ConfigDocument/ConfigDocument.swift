@@ -75,44 +75,11 @@ public struct ConfigDocument: Sendable {
     /// - Throws: `unreadableFile` when there is no such file, it cannot be read, is not a regular
     ///   file, is larger than `sizeLimit` or is not UTF-8; `configSyntax` as `init` does.
     public static func load(_ path: String) throws(JouledError) -> ConfigDocument {
-        let bytes = try contents(of: path)
-        guard let text = String(validating: bytes, as: UTF8.self) else {
-            // No multi-byte sequence contains a newline, so lines can be checked one by one.
-            let lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
-            let line = lines.firstIndex { String(validating: $0, as: UTF8.self) == nil } ?? 0
-            throw JouledError(.unreadableFile, "\(path):\(line + 1): not valid UTF-8")
-        }
-        return try ConfigDocument(file: path, text: text)
+        try ConfigDocument(file: path, text: TextFile.read(path, limit: sizeLimit))
     }
 
     /// The document's top table, with no key asked for yet.
     ///
     /// Each call begins a new reading, with its own record of which keys were asked for.
     public var root: ConfigTable { ConfigTable(file: file, path: "", line: 1, entries: node.entries) }
-
-    private static func contents(of path: String) throws(JouledError) -> [UInt8] {
-        func failure(_ what: String) -> JouledError { JouledError(.unreadableFile, "\(path): \(what)") }
-        // Non-blocking, so that a FIFO in the file's place cannot hang the daemon at open.
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else { throw failure(String(cString: strerror(errno))) }
-        defer { close(descriptor) }
-        var status = stat()
-        guard fstat(descriptor, &status) == 0 else { throw failure(String(cString: strerror(errno))) }
-        guard status.st_mode & S_IFMT == S_IFREG else { throw failure("not a regular file") }
-        let tooLarge = failure("larger than \(sizeLimit) bytes")
-        guard status.st_size <= sizeLimit else { throw tooLarge }
-        var bytes: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 65536)
-        while true {
-            let count = read(descriptor, &chunk, chunk.count)
-            if count == 0 { return bytes }
-            if count < 0 {
-                if errno == EINTR { continue }
-                throw failure(String(cString: strerror(errno)))
-            }
-            bytes.append(contentsOf: chunk[..<count])
-            // The file may have grown since fstat.
-            guard bytes.count <= sizeLimit else { throw tooLarge }
-        }
-    }
 }

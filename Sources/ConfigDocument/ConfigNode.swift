@@ -105,16 +105,24 @@ enum ConfigPath {
             }
         }
         if bare { return key }
-        var quoted = "\""
-        for character in key.unicodeScalars {
-            switch character {
-            case "\"": quoted += "\\\""
-            case "\\": quoted += "\\\\"
-            case "\n": quoted += "\\n"
-            case "\t": quoted += "\\t"
-            default: quoted.unicodeScalars.append(character)
-            }
-        }
-        return quoted + "\""
+        return tomlString(key)
     }
+}
+
+/// `text` as a basic string of TOML, in quotes.
+public func tomlString(_ text: String) -> String {
+    var quoted = "\""
+    for scalar in text.unicodeScalars {
+        switch scalar {
+        case "\"": quoted += "\\\""
+        case "\\": quoted += "\\\\"
+        case "\n": quoted += "\\n"
+        case "\t": quoted += "\\t"
+        case let other where other.value < 0x20 || other.value == 0x7F:
+            let digits = String(other.value, radix: 16, uppercase: true)
+            quoted += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+        default: quoted.unicodeScalars.append(scalar)
+        }
+    }
+    return quoted + "\""
 }

@@ -95,8 +95,8 @@ public struct DeviceProfile: Hashable, Sendable {
         var text = """
             # Measured by joulectl profile. Seconds and joules; a wake-up of k windows costs
             # wake + first + (k - 1) x next.
-            device = \(Self.quoted(device))
-            runtime = \(Self.quoted(runtime))
+            device = \(tomlString(device))
+            runtime = \(tomlString(runtime))
             watts_per_core = \(wattsPerCore.value)
 
             """
@@ -108,9 +108,9 @@ public struct DeviceProfile: Hashable, Sendable {
             text += """
 
                 [[option]]
-                variant = \(Self.quoted(option.variant))
-                unit = \(Self.quoted(option.unit))
-                basis = \(Self.quoted(option.basis.rawValue))
+                variant = \(tomlString(option.variant))
+                unit = \(tomlString(option.unit))
+                basis = \(tomlString(option.basis.rawValue))
                 wake = \(cost(option.wake))
                 first = \(cost(option.first))
                 next = \(cost(option.next))
@@ -123,25 +123,5 @@ public struct DeviceProfile: Hashable, Sendable {
                 """
         }
         return text
-    }
-
-    private static func quoted(_ text: String) -> String {
-        var quoted = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"": quoted += "\\\""
-            case "\\": quoted += "\\\\"
-            case "\n": quoted += "\\n"
-            case "\t": quoted += "\\t"
-            default:
-                if scalar.value < 0x20 || scalar.value == 0x7F {
-                    let digits = String(scalar.value, radix: 16)
-                    quoted += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-                } else {
-                    quoted.unicodeScalars.append(scalar)
-                }
-            }
-        }
-        return quoted + "\""
     }
 }

@@ -10,7 +10,7 @@ extension EnergyModel {
             text += "unit \(index) \(scale.basis?.rawValue ?? "none") \(scale.observations) \(scale.factor) \(unit)\n"
         }
         for row in covarianceRows { text += "covariance " + row.map { "\($0)" }.joined(separator: " ") + "\n" }
-        return text + "checksum \(Self.checksum(text))\n"
+        return text + "checksum \(Checksum.text(of: text.utf8))\n"
     }
 
     /// Reads what `persistentText` gave.
@@ -23,7 +23,7 @@ extension EnergyModel {
         lines.removeLast()
         guard let last = lines.last, last.hasPrefix("checksum ") else { throw corrupt(max(1, lines.count), "has no checksum") }
         let body = lines.dropLast().map { $0 + "\n" }.joined()
-        guard last == "checksum \(Self.checksum(body))" else { throw corrupt(lines.count, "the checksum does not match") }
+        guard last == "checksum \(Checksum.text(of: body.utf8))" else { throw corrupt(lines.count, "the checksum does not match") }
         guard lines.first == "jouled-energy 1" else { throw corrupt(1, "is not of version 1") }
         var units: [(name: String, factor: Double, basis: Basis?, observations: Int)] = []
         var covariance: [[Double]] = []
@@ -56,13 +56,6 @@ extension EnergyModel {
         }
         self.init()
         restore(units, covariance)
-    }
-
-    /// FNV-1a, 64 bits: tells accidents, not attacks.
-    private static func checksum(_ text: String) -> String {
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        for byte in text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
-        return String(hash, radix: 16)
     }
 }
 

@@ -36,7 +36,7 @@ public actor Daemon {
     private var watchdog: Watchdog?
     /// Sockets of streams that the process before this one had open.
     private var inherited: [UInt64: Int32] = [:]
-    private var handover: Handover? { manager.keepsDescriptors ? Handover(directory: configuration.stateDirectory) : nil }
+    private var handover: Handover? { manager.keepsDescriptors ? Handover(directory: configuration.volatileDirectory) : nil }
     private var connections: [UInt64: Connection] = [:]
     private var nextConnection: UInt64 = 1
     private var isStopping = false
@@ -115,8 +115,11 @@ public actor Daemon {
 
     /// Goes on with the streams of the process before this one: their clients notice no more than a pause.
     private func adoptStreams() async {
-        guard !inherited.isEmpty else { return }
-        let left = Handover(directory: configuration.stateDirectory).take(journal)
+        guard !inherited.isEmpty else {
+            // A stop that was no restart: the sockets are gone, and samples must not lie about.
+            return Handover(directory: configuration.volatileDirectory).discard()
+        }
+        let left = Handover(directory: configuration.volatileDirectory).take(journal)
         for (id, descriptor) in inherited.sorted(by: { $0.key < $1.key }) {
             manager.forget(name: Handover.name(of: id))
             // Passed descriptors are inheritable and may block.

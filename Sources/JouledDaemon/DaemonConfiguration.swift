@@ -18,6 +18,9 @@ public struct DaemonConfiguration: Sendable, Equatable {
     public var runtimeLibrary = "/usr/lib/jouled/libonnxruntime.so.1"
     /// Files that survive a restart.
     public var stateDirectory = "/var/lib/jouled"
+    /// Files that survive the process but need not survive a power cut: in memory where the service manager gives a directory
+    /// there, so that they cost no write to the flash.
+    public var volatileDirectory: String { getenv("RUNTIME_DIRECTORY").map { String(cString: $0) } ?? stateDirectory }
     public var policyDirectory = "/etc/jouled/policies"
     /// The policy in force until an operator sets another.
     public var policy = "lifetime"

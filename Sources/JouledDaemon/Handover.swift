@@ -54,6 +54,9 @@ package struct Handover: Sendable {
     /// Checks a handover's content, as a process that starts would.
     package static func check(_ text: String) throws(JouledError) { _ = try streams(in: text, "handover") }
 
+    /// Removes what was left and will not be taken.
+    func discard() { unlink(path) }
+
     /// Takes what the process before left; the file is gone afterwards. What is damaged is reported.
     func take(_ journal: any JournalSink) -> [UInt64: Stream] {
         do throws(JouledError) {

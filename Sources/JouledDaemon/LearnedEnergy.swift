@@ -79,7 +79,7 @@ struct LearnedEnergy: Sendable {
     mutating func load(_ journal: any JournalSink) -> EnergyModel? {
         guard access(path, F_OK) == 0 else { return nil }
         do throws(JouledError) {
-            let text = try StateFile.read(path)
+            let text = String(decoding: try StateFile.bytes(path), as: UTF8.self)
             let model = try EnergyModel(persistentText: text, name: path)
             savedText = text
             return model
@@ -106,7 +106,7 @@ struct LearnedEnergy: Sendable {
         let text = model.persistentText
         guard text != savedText, !model.knownUnits.isEmpty else { return }
         do throws(JouledError) {
-            try StateFile.write(text, to: path)
+            try AtomicFile.write(text, to: path)
             savedText = text
             hasFailed = false
         } catch {

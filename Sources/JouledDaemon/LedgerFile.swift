@@ -5,9 +5,9 @@ import Wire
 
 /// Keeps the ledger over restarts, so that no counter ever goes backwards.
 ///
-/// What a client was told is written first, to a file that survives the end of the process but maybe not a power cut; that
-/// costs no write to the flash by itself. Every ten minutes and at the end the other file is written to the disk for good.
-/// The newer one that is whole counts.
+/// What a client was told is written first, to a file that survives the end of the process but maybe not a power cut: in memory
+/// as a service. Every ten minutes and at the end the other file is written to the disk for good. The newer one that is whole
+/// counts.
 package struct LedgerFile: Sendable {
     /// What survives.
     struct Content: Sendable, Equatable {
@@ -18,24 +18,28 @@ package struct LedgerFile: Sendable {
     }
 
     static let durableInterval = Seconds(600)
-    private let directory: String
+    private let durablePath: String
+    private let recentPath: String
     private var sequence: Int64 = 0
     private var durableAt: MonotonicTime?
     private var written: Content?
     private var durable: Content?
     private var hasFailed = false
 
-    init(directory: String) { self.directory = directory }
-
-    /// - Parameter isDurable: true for the file that survives a power cut.
-    func path(isDurable: Bool) -> String { directory + (isDurable ? "/ledger" : "/ledger.recent") }
+    /// - Parameters:
+    ///   - directory: of the file that survives a power cut.
+    ///   - volatile: of the other.
+    init(directory: String, volatile: String) {
+        durablePath = directory + "/ledger"
+        recentPath = volatile + "/ledger.recent"
+    }
 
     /// Reads what an earlier process left; damaged files are reported and left out.
     mutating func load(_ journal: any JournalSink) -> Content {
         var newest = Content()
-        for isDurable in [true, false] where access(path(isDurable: isDurable), F_OK) == 0 {
+        for path in [durablePath, recentPath] where access(path, F_OK) == 0 {
             do throws(JouledError) {
-                let (content, number) = try Content.parse(try StateFile.read(path(isDurable: isDurable)), path(isDurable: isDurable))
+                let (content, number) = try Content.parse(try StateFile.read(path), path)
                 if number > sequence { (newest, sequence) = (content, number) }
             } catch {
                 journal.send(JournalRecord(.warning, "A file of the energy ledger is left out: \(error)", messageID: MessageID.stateProblem))
@@ -54,7 +58,7 @@ package struct LedgerFile: Sendable {
         guard content != written || (isDue && content != durable) else { return }
         sequence += 1
         do throws(JouledError) {
-            try StateFile.write(content.text(sequence), to: path(isDurable: isDue), isDurable: isDue)
+            try StateFile.write(content.text(sequence), to: isDue ? durablePath : recentPath, isDurable: isDue)
             written = content
             if isDue { (durableAt, durable) = (now, content) }
             hasFailed = false

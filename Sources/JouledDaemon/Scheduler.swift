@@ -51,7 +51,8 @@ actor Scheduler {
     var revisions: [Topic: Int] = [:]
     /// Why a variant is not used any more, by model and variant.
     private var failures: [String: String] = [:]
-    private var goal = Budget.Goal.none
+    /// The goal as it was journaled last.
+    var goal = Budget.Goal.none
     private var wasLimited = false
     var isStopping = false
 
@@ -72,7 +73,7 @@ actor Scheduler {
         startedAt = SystemClocks().monotonic()
         lastTick = startedAt
         quota = configuration.access.joulesPerUserAndHour.map { EnergyQuota(limit: $0) }
-        ledgerFile = LedgerFile(directory: configuration.stateDirectory)
+        ledgerFile = LedgerFile(directory: configuration.stateDirectory, volatile: configuration.volatileDirectory)
         let earlier = ledgerFile.load(journal)
         ledger = Ledger(earlier: earlier.entries)
         nextStream = earlier.nextStream
@@ -317,36 +318,6 @@ actor Scheduler {
             isPaced: isLimited, reason: placement.reason)
     }
 
-    private func record(_ change: DecisionEngine.Change, of decision: DecisionEngine.Decision, at now: MonotonicTime) {
-        guard let stream = streams[change.stream], let placement = engine.placements[change.stream] else { return }
-        decisionCount += 1
-        let entry = DecisionEntry(
-            number: decisionCount, at: now.since(startedAt), change: change, decision: decision, placement: placement,
-            stream: stream, charge: lastReading?.chargeFraction)
-        if history.count == Self.historyLimit { history.removeFirst() }
-        history.append(entry)
-        journal.send(entry.journalRecord(policy: engine.policyName))
-    }
-
-    /// Says at once, and once, that the goal cannot be met, or that it can be met again.
-    private func journalGoal(_ decision: DecisionEngine.Decision) {
-        guard decision.budget.goal != goal else { return }
-        let wasInfeasible = goal == .infeasible
-        goal = decision.budget.goal
-        if goal == .infeasible {
-            journal.send(JournalRecord(.warning, decision.budget.reason, messageID: MessageID.goalChanged, fields: budgetFields(decision)))
-        } else if wasInfeasible {
-            journal.send(JournalRecord(.notice, "The goal can be met again: \(decision.budget.reason)", messageID: MessageID.goalChanged, fields: budgetFields(decision)))
-        }
-    }
-
-    private func budgetFields(_ decision: DecisionEngine.Decision) -> [JournalRecord.Field] {
-        [
-            .init("JOULED_POLICY", engine.policyName),
-            .init("JOULED_BUDGET_W", decision.budget.watts.map { decimal($0.value, places: 6) } ?? "unlimited"),
-        ]
-    }
-
     // MARK: Policy
 
     /// Puts a policy in force and decides again.
@@ -389,18 +360,5 @@ actor Scheduler {
         await account()
         keepLedger(isDurable: true)
         learning.save(engine.energy, journal)
-    }
-
-    static func text(_ option: RunOption) -> String {
-        let cadence = option.plan.cadence == 1 ? "" : ", every \(ordinal(option.plan.cadence)) window"
-        return "\(option.plan.variant) on \(option.plan.unit)\(cadence), \(option.plan.coalescing) per wake-up"
-    }
-
-    private static func ordinal(_ number: Int) -> String {
-        switch number {
-        case 2: "2nd"
-        case 3: "3rd"
-        default: "\(number)th"
-        }
     }
 }

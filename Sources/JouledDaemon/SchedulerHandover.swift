@@ -16,7 +16,10 @@ extension Scheduler {
             guard let stream = streams[id], stream.isRunning, let (descriptor, position) = await pump.handOver(id) else { continue }
             sockets.append(descriptor)
             streams[id] = nil
-            guard giver.manager.keep(descriptor, name: Handover.name(of: id)) else { continue }
+            guard giver.manager.keep(descriptor, name: Handover.name(of: id)) else {
+                journal.send(JournalRecord(.warning, "Stream \(id) ends with the process: the service manager did not take its socket", messageID: MessageID.streamClosed))
+                continue
+            }
             left[id] = Handover.Stream(request: stream.request, version: stream.model.bundle.manifest.version, position: position)
         }
         do throws(JouledError) {

@@ -4,8 +4,8 @@ import Units
 
 /// Small files that survive a restart: written whole or not at all, with a checksum against torn or edited content.
 ///
-/// The first line is `jouled-state 1 CHECKSUM`, the rest is the content. The checksum is FNV-1a (64 bit): it guards against
-/// accidents, not against people who can write the state directory.
+/// The first line is `jouled-state 1 CHECKSUM`, the rest is the content. The checksum guards against accidents,
+/// not against people who can write the state directory.
 package enum StateFile {
     private static let magic = "jouled-state 1 "
     /// A state file that has grown beyond this is not one of ours.
@@ -13,12 +13,17 @@ package enum StateFile {
 
     /// - Throws: `.unwritableFile` naming the path and what failed; the old content is then still in place.
     static func write(_ content: String, to path: String, isDurable: Bool = true) throws(JouledError) {
-        try AtomicFile.write(magic + checksum(content) + "\n" + content, to: path, isDurable: isDurable)
+        try AtomicFile.write(magic + Checksum.text(of: content.utf8) + "\n" + content, to: path, isDurable: isDurable)
     }
 
     /// - Throws: `.stateFile` if the file is missing, unreadable, not ours, or damaged.
     /// - Parameter limit: bytes beyond which it is not one of ours.
     package static func read(_ path: String, limit: Int = sizeLimit) throws(JouledError) -> String {
+        try content(of: bytes(path, limit: limit), path)
+    }
+
+    /// The file as it is, for content that brings its own checksum.
+    static func bytes(_ path: String, limit: Int = sizeLimit) throws(JouledError) -> [UInt8] {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
         guard descriptor >= 0 else { throw failure(path, "cannot be read") }
         defer { close(descriptor) }
@@ -31,7 +36,7 @@ package enum StateFile {
             if count == 0 { break }
             bytes += buffer[..<count]
         }
-        return try content(of: bytes, path)
+        return bytes
     }
 
     /// What the bytes of a state file hold.
@@ -40,17 +45,10 @@ package enum StateFile {
             let header = String(validating: bytes[..<newline], as: UTF8.self), header.hasPrefix(magic),
             let content = String(validating: bytes[(newline + 1)...], as: UTF8.self)
         else { throw JouledError(.stateFile, "\(path): is not a state file of jouled") }
-        guard header.dropFirst(magic.count) == checksum(content) else {
+        guard header.dropFirst(magic.count) == Checksum.text(of: content.utf8) else {
             throw JouledError(.stateFile, "\(path): is damaged (its checksum is wrong)")
         }
         return content
-    }
-
-    private static func checksum(_ content: String) -> String {
-        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-        for byte in content.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
-        let digits = String(hash, radix: 16)
-        return String(repeating: "0", count: 16 - digits.count) + digits
     }
 
     private static func failure(_ path: String, _ what: String) -> JouledError {

@@ -1,10 +1,11 @@
+import ConfigDocument
 import Units
 
 extension ModelManifest {
     /// The manifest as the text of a `model.toml`, which `init(reading:)` reads back as an equal value.
     public var text: String {
         var lines = ["# Written by joulectl. Digests, quality and validation come from one build: do not edit.", "format = 1"]
-        func pair(_ key: String, _ value: String) { lines.append("\(key) = \(Self.quoted(value))") }
+        func pair(_ key: String, _ value: String) { lines.append("\(key) = \(tomlString(value))") }
         func number(_ key: String, _ value: Double) { lines.append("\(key) = \(value)") }
         func integer(_ key: String, _ value: Int) { lines.append("\(key) = \(value)") }
         func table(_ header: String) { lines += ["", header] }
@@ -39,7 +40,7 @@ extension ModelManifest {
         for output in outputs {
             table("[[output]]")
             pair("name", output.tensor.name)
-            lines.append("labels = [\(output.labels.map(Self.quoted).joined(separator: ", "))]")
+            lines.append("labels = [\(output.labels.map(tomlString).joined(separator: ", "))]")
             shape(output.tensor.shape)
         }
         table("[latency]")
@@ -69,24 +70,6 @@ extension ModelManifest {
             if let loss = variant.validation.aucLoss { number("auc_loss", loss) }
         }
         return lines.joined(separator: "\n") + "\n"
-    }
-
-    /// A basic string of TOML.
-    private static func quoted(_ text: String) -> String {
-        var result = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"": result += "\\\""
-            case "\\": result += "\\\\"
-            case "\n": result += "\\n"
-            case "\t": result += "\\t"
-            case let other where other.value < 0x20 || other.value == 0x7F:
-                let digits = String(other.value, radix: 16, uppercase: true)
-                result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-            default: result.unicodeScalars.append(scalar)
-            }
-        }
-        return result + "\""
     }
 }
 

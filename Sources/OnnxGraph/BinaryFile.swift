@@ -10,7 +10,7 @@ extension JouledError.Code {
     public static let unsupportedGraph = Self("graph.unsupported")
 }
 
-/// Whole files of bytes.
+/// Reads whole files of bytes; `AtomicFile` writes them.
 public enum BinaryFile {
     /// The file's content, or `length` bytes of it from `offset`.
     /// - Throws: `.unreadableGraph` naming the path.
@@ -41,32 +41,5 @@ public enum BinaryFile {
         }
         if let problem { throw problem }
         return bytes
-    }
-
-    /// Writes beside the target, syncs and renames, so that the file is there whole or not at all.
-    /// - Throws: `.unwritableFile` naming the path; the old content is then still in place.
-    public static func write(_ chunks: [[UInt8]], to path: String) throws(JouledError) {
-        let temporary = path + ".partial"
-        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o644)
-        guard descriptor >= 0 else {
-            throw JouledError(.unwritableFile, "\(temporary): cannot be written: \(String(cString: strerror(errno)))")
-        }
-        func fail() -> JouledError {
-            let reason = String(cString: strerror(errno))
-            close(descriptor)
-            unlink(temporary)
-            return JouledError(.unwritableFile, "\(path): cannot be written: \(reason)")
-        }
-        for chunk in chunks {
-            var done = 0
-            while done < chunk.count {
-                let count = chunk.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress! + done, chunk.count - done) }  // not empty
-                if count < 0 && errno == EINTR { continue }
-                guard count > 0 else { throw fail() }
-                done += count
-            }
-        }
-        guard fsync(descriptor) == 0, rename(temporary, path) == 0 else { throw fail() }
-        close(descriptor)
     }
 }

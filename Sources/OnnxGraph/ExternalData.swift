@@ -62,7 +62,7 @@ enum ExternalData {
         }
         // The data first: a model that names data which is not there yet must not exist.
         let directory = path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
-        try BinaryFile.write(chunks, to: directory + file)
-        try BinaryFile.write([copy.serialized()], to: path)
+        try AtomicFile.write(chunks, to: directory + file, mode: 0o644)
+        try AtomicFile.write([copy.serialized()], to: path, mode: 0o644)
     }
 }

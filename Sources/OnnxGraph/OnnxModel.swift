@@ -66,7 +66,7 @@ public struct OnnxModel: Sendable {
         if externalData || weightBytes > 1_900_000_000 {
             try ExternalData.save(self, to: path)
         } else {
-            try BinaryFile.write([serialized()], to: path)
+            try AtomicFile.write([serialized()], to: path, mode: 0o644)
         }
     }
 

@@ -80,7 +80,7 @@ public struct FileProfiler {
     ) throws(JouledError) -> [Result] {
         var candidates: [Candidate] = []
         for file in files { candidates.append(try load(file.path, file.bytes)) }
-        let models = files.map { "\($0.path) \(ProfileState.checksum($0.bytes))" }.joined(separator: ", ")
+        let models = files.map { "\($0.path) \(Checksum.text(of: $0.bytes))" }.joined(separator: ", ")
         var journal = ProfileJournal(
             key: "\(Profiler.deviceName()), onnxruntime \(runtime.version), \(settings.cadence), coalesce \(settings.coalesce), \(models)", path: statePath, isInterrupted: isInterrupted)
         for index in candidates.indices {

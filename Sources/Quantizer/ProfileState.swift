@@ -9,7 +9,7 @@ extension JouledError.Code {
 
 /// What an interrupted measurement has so far, in a file beside what it measures.
 ///
-/// The first line is `jouled-profile 1 CHECKSUM`, with FNV-1a (64 bit) over all that follows; then what was measured (it is
+/// The first line is `jouled-profile 1 CHECKSUM`, with the checksum of all that follows; then what was measured (it is
 /// only gone on with where that is the same), the number of complete rounds, and a line of seconds per series.
 struct ProfileState: Equatable {
     /// Device, runtime, settings and models: rounds of other ones do not mix.
@@ -29,7 +29,7 @@ struct ProfileState: Equatable {
     private static func parse(_ text: String) -> ProfileState? {
         guard let newline = text.firstIndex(of: "\n") else { return nil }
         let content = String(text[text.index(after: newline)...])
-        guard text[..<newline] == magic + checksum(content), content.hasSuffix("\n") else { return nil }
+        guard text[..<newline] == magic + Checksum.text(of: content.utf8), content.hasSuffix("\n") else { return nil }
         let lines = content.split(separator: "\n", omittingEmptySubsequences: false).dropLast()
         guard lines.count >= 2, let rounds = Int(lines[lines.startIndex + 1]), rounds >= 0 else { return nil }
         var state = ProfileState(key: String(lines[lines.startIndex]))
@@ -51,18 +51,9 @@ struct ProfileState: Equatable {
     }
 
     /// - Throws: `.unwritableFile` naming the path.
-    func save(to path: String) throws(JouledError) { try AtomicFile.write(Self.magic + Self.checksum(content) + "\n" + content, to: path, mode: 0o644) }
+    func save(to path: String) throws(JouledError) { try AtomicFile.write(Self.magic + Checksum.text(of: content.utf8) + "\n" + content, to: path, mode: 0o644) }
 
     private static let magic = "jouled-profile 1 "
-
-    /// Of a model's bytes too, to tell whether it is still the same.
-    static func checksum(_ bytes: some Sequence<UInt8>) -> String {
-        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-        for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
-        return String(hash, radix: 16)
-    }
-
-    private static func checksum(_ text: String) -> String { checksum(text.utf8) }
 }
 
 /// Keeps a measurement's rounds on disk now and then, and ends it in order when it is interrupted.

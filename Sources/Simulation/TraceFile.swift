@@ -9,7 +9,7 @@ enum TraceFile {
 
     /// - Throws: `unreadableFile`, or `invalidValue` as `FILE:LINE: column 'NAME': ...`.
     static func load(_ path: String) throws(JouledError) -> [Scenario.Row] {
-        try rows(of: contents(path), file: path)
+        try rows(of: TextFile.read(path, limit: sizeLimit), file: path)
     }
 
     static func rows(of text: String, file: String) throws(JouledError) -> [Scenario.Row] {
@@ -48,27 +48,5 @@ enum TraceFile {
         }
         guard !rows.isEmpty else { throw JouledError(.invalidValue, "\(file):1: no rows") }
         return rows
-    }
-
-    private static func contents(_ path: String) throws(JouledError) -> String {
-        func failure(_ what: String) -> JouledError { JouledError(.unreadableFile, "\(path): \(what)") }
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else { throw failure(String(cString: strerror(errno))) }
-        defer { close(descriptor) }
-        var status = stat()
-        guard fstat(descriptor, &status) == 0 else { throw failure(String(cString: strerror(errno))) }
-        guard status.st_mode & S_IFMT == S_IFREG else { throw failure("not a regular file") }
-        var bytes: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 65536)
-        while true {
-            let count = read(descriptor, &chunk, chunk.count)
-            if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { throw failure(String(cString: strerror(errno))) }
-            if count == 0 { break }
-            bytes.append(contentsOf: chunk[..<count])
-            guard bytes.count <= sizeLimit else { throw failure("larger than \(sizeLimit) bytes") }
-        }
-        guard let text = String(validating: bytes, as: UTF8.self) else { throw failure("not valid UTF-8") }
-        return text
     }
 }

@@ -28,7 +28,7 @@ public actor StreamSession {
     public nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
 
     let descriptor: Int32
-    private let clocks = SystemClocks()
+    let clocks = SystemClocks()
     var parser: FrameParser
     var decoder: SampleDecoder
     var assembler: WindowAssembler
@@ -139,10 +139,6 @@ public actor StreamSession {
         tell(
             new.session == nil ? "paused" : "variant", new.reason,
             ["from": text(old), "to": text(new), "unit": .string(new.unit), "cadence": JSONValue(new.cadence)])
-    }
-
-    func tell(_ kind: String, _ message: String, _ fields: JSONObject = [:]) {
-        writer.notice(Notice(kind: kind, message: message, fields: fields), sampleIndex: assembler.endOfSamples, time: clocks.monotonic())
     }
 
     // MARK: A turn on the socket
@@ -370,35 +366,5 @@ public actor StreamSession {
             for index in 0..<outputs { scratch.append(contentsOf: engine.output(index)) }
             scratch.withUnsafeBufferPointer(write)
         }
-    }
-
-    // MARK: Output
-
-    func fail(_ error: JouledError) {
-        writer.notice(Notice(error), isError: true, sampleIndex: assembler.endOfSamples, time: clocks.monotonic())
-        phase = .leaving(.failed(error.description))
-    }
-
-    /// Writes as much as the socket takes.
-    /// - Returns: false if the client is gone.
-    private func write() -> Bool {
-        if backlog.isEmpty {
-            backlog = writer.take()
-        } else {
-            backlog += writer.take()
-        }
-        var written = 0
-        while written < backlog.count {
-            let count = backlog.withUnsafeBytes { bytes in
-                let rest = UnsafeRawBufferPointer(rebasing: bytes[written...])
-                return send(descriptor, rest.baseAddress, rest.count, Int32(MSG_NOSIGNAL))
-            }
-            if count < 0 && errno == EINTR { continue }
-            if count < 0 && errno == EAGAIN { break }
-            guard count >= 0 else { return false }
-            written += count
-        }
-        backlog.removeFirst(written)
-        return true
     }
 }

@@ -1,18 +1,8 @@
+import JouledTestKit
 import Testing
 import Units
 
 @testable import ConfigDocument
-
-/// xorshift: the same numbers for the same seed on every machine.
-private struct Random: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state ^= state << 13
-        state ^= state >> 7
-        state ^= state << 17
-        return state
-    }
-}
 
 @Suite("Line index")
 struct LineIndexTests {
@@ -60,7 +50,7 @@ struct LineIndexTests {
 
     @Test("Random documents: every key's line is where it was written", arguments: 1...200)
     func randomDocuments(seed: Int) throws {
-        var random = Random(state: UInt64(seed) &* 0x9E37_79B9_7F4A_7C15)
+        var random = SeededGenerator(seed: UInt64(seed))
         var text = ""
         var line = 1
         var expected: [(String, Int)] = []
@@ -107,7 +97,7 @@ struct LineIndexTests {
 
     @Test("Any bytes at all are scanned to the end without a crash", arguments: 1...300)
     func garbage(seed: Int) {
-        var random = Random(state: UInt64(seed) &* 0xD134_2543_DE82_EF95)
+        var random = SeededGenerator(seed: UInt64(seed))
         let alphabet = Array("[]{}\"'=.,#\\\n \tab1u".utf8)
         let bytes = (0..<Int.random(in: 0...200, using: &random)).map { _ in alphabet.randomElement(using: &random) ?? 0 }
         _ = LineIndex(String(decoding: bytes, as: UTF8.self))

@@ -83,11 +83,11 @@ struct LedgerTests {
                 nextStream: 4, decisions: 5)
         }
         let at = { (second: Double) in MonotonicTime(nanoseconds: UInt64(second * 1e9)) }
-        var file = LedgerFile(directory: directory.path)
+        var file = LedgerFile(directory: directory.path, volatile: directory.path)
         #expect(file.load(journal) == LedgerFile.Content())
         file.write(content(1), at: at(1), isDurable: true, journal)
         file.write(content(2), at: at(2), journal)
-        var reader = LedgerFile(directory: directory.path)
+        var reader = LedgerFile(directory: directory.path, volatile: directory.path)
         #expect(reader.load(journal) == content(2))
         let recent = directory.text(of: "ledger.recent")
         let durable = directory.text(of: "ledger")

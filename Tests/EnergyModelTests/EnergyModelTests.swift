@@ -19,7 +19,7 @@ struct EnergyModelTests {
 
     @Test("It finds a wrong profile's truth, and its interval covers it", arguments: 1...60)
     func converges(seed: Int) {
-        var random = Seeded(seed)
+        var random = SeededGenerator(seed: UInt64(seed))
         let truth = Double.random(in: 0.5...3.5, using: &random)
         var model = EnergyModel()
         for minute in 1...30 {
@@ -39,7 +39,7 @@ struct EnergyModelTests {
 
     @Test("One reading of two units corrects their sum; different mixtures tell them apart", arguments: 1...40)
     func mixtures(seed: Int) {
-        var random = Seeded(seed)
+        var random = SeededGenerator(seed: UInt64(seed))
         let truth = ["cpu": Double.random(in: 0.6...2.5, using: &random), "npu": Double.random(in: 0.6...2.5, using: &random)]
         var model = EnergyModel()
         func reading(_ cpu: Double, _ npu: Double, at minute: Int) -> EnergyObservation {
@@ -64,7 +64,7 @@ struct EnergyModelTests {
     @Test("A unit's drift is followed")
     func drift() {
         var model = EnergyModel()
-        var random = Seeded(7)
+        var random = SeededGenerator(seed: UInt64(7))
         for minute in 0..<240 {
             let truth = 1 + 0.5 * Double(minute) / 240
             model.observe(
@@ -102,7 +102,7 @@ struct EnergyModelTests {
 
     @Test("What is marked dominated is never the better choice for anyone", arguments: 1...100)
     func domination(seed: Int) {
-        var random = Seeded(seed)
+        var random = SeededGenerator(seed: UInt64(seed))
         let options: [(quality: Double, profile: OptionProfile)] = (0..<8).map { index in
             func cost() -> StepCost { StepCost(cpu: .zero, energy: Joules(Double(Int.random(in: 1...4, using: &random)))) }
             return (Double(Int.random(in: 1...3, using: &random)),

@@ -57,7 +57,7 @@ struct OptionProfileTests {
 
     @Test("The worst latency is that of the window that has it", arguments: 1...100)
     func worstLatency(seed: Int) {
-        var random = Seeded(seed)
+        var random = SeededGenerator(seed: UInt64(seed))
         var option = profile("v", first: .zero)
         option.latency.p99 = Seconds(.random(in: 0...0.01, using: &random))
         option.nextLatency.p99 = Seconds(.random(in: 0...0.01, using: &random))
@@ -69,7 +69,7 @@ struct OptionProfileTests {
 
     @Test("A profile read back is the same to the last bit, and written again the same bytes", arguments: 1...50)
     func roundTrip(seed: Int) throws {
-        var random = Seeded(seed)
+        var random = SeededGenerator(seed: UInt64(seed))
         func amount() -> Double { Double.random(in: 0...1, using: &random) * ([1e-9, 1e-4, 1, 1e5].randomElement(using: &random) ?? 1) }
         func cost() -> StepCost { StepCost(cpu: Seconds(amount()), energy: Joules(amount())) }
         func latency() -> LatencyProfile {

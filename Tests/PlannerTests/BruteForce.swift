@@ -88,7 +88,7 @@ struct BruteForce {
 func randomCase(_ seed: Int, streams: ClosedRange<Int> = 1...5, options: ClosedRange<Int> = 1...8, leaves: Int = 4000, gates: Bool = false) -> (
     [StreamDemand], PlanLimits
 ) {
-    var random = Seeded(seed)
+    var random = SeededGenerator(seed: UInt64(seed))
     func number(_ range: ClosedRange<Double>) -> Double { .random(in: range, using: &random) }
     func chance(_ share: Double) -> Bool { number(0...1) < share }
     let units = ["cpu", "npu", "gpu"]

@@ -87,7 +87,7 @@ struct PlannerTests {
     @Test("The plan does not depend on the order of demands or options", arguments: 1...100)
     func order(seed: Int) {
         let (demands, limits) = randomCase(seed)
-        var random = Seeded(seed + 1_000_000)
+        var random = SeededGenerator(seed: UInt64(seed + 1_000_000))
         var shuffled = demands.shuffled(using: &random)
         for index in shuffled.indices { shuffled[index].options.shuffle(using: &random) }
         let plan = Planner.plan(demands, limits: limits)
@@ -223,7 +223,7 @@ struct MemorySearchTests {
     @Test("Branching on artefacts finds what the plain search finds", arguments: 1...150)
     func agrees(seed: Int) {
         var (demands, limits) = randomCase(seed, streams: 2...6, options: 3...10, leaves: .max)
-        var random = Seeded(seed)
+        var random = SeededGenerator(seed: UInt64(seed))
         limits.residentBytes = Int.random(in: 20...200, using: &random)
         demands.sort { $0.id < $1.id }
         let prepared = Prepared(demands, limits)

@@ -102,7 +102,7 @@ struct BudgetTests {
 
     @Test("Lifetime holds: whatever inference makes of its budget, the reserve is there at the end", arguments: 1...200)
     func lifetimeHolds(seed: Int) {
-        var random = Seeded(seed)
+        var random = SeededGenerator(seed: UInt64(seed))
         let hours = Double.random(in: 0.5...24, using: &random)
         let rest = Double.random(in: 0.05...1, using: &random)
         let full = rest * hours * 3600 * Double.random(in: 1.3...4, using: &random)
@@ -125,7 +125,7 @@ struct BudgetTests {
 
     @Test("Levels: a turn back takes more than the hysteresis, so noise never flaps", arguments: 1...200)
     func hysteresis(seed: Int) {
-        var random = Seeded(seed)
+        var random = SeededGenerator(seed: UInt64(seed))
         let hysteresis = Double.random(in: 0.005...0.1, using: &random)
         var thresholds = (0..<Int.random(in: 1...4, using: &random)).map { _ in Double.random(in: 0.01...0.88, using: &random) }
         thresholds = Array(Set(thresholds)).sorted(by: >) + [0]

@@ -10,7 +10,7 @@ struct RestEstimatorTests {
 
     @Test("From power readings: draw minus own, with an interval that covers the truth", arguments: 1...60)
     func fromPower(seed: Int) {
-        var random = Seeded(seed)
+        var random = SeededGenerator(seed: UInt64(seed))
         let rest = Double.random(in: 0.05...2, using: &random)
         var estimator = RestEstimator()
         for step in 0..<200 {
@@ -25,7 +25,7 @@ struct RestEstimatorTests {
 
     @Test("From charge alone, in whole percents", arguments: 1...40)
     func fromCharge(seed: Int) {
-        var random = Seeded(seed)
+        var random = SeededGenerator(seed: UInt64(seed))
         let rest = Double.random(in: 0.2...1, using: &random)
         let full = 20_000.0
         var energy = full

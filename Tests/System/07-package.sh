@@ -14,6 +14,6 @@ check "serves after the upgrade" inside joulectl status
 check "remove" inside dpkg -r jouled
 [[ $(inside systemctl is-active jouled.service jouled.socket | sort -u) == inactive ]] && ok "removed units are stopped" || bad "units still active: $(inside systemctl is-active jouled.service jouled.socket)"
 check "purge" inside dpkg -P jouled
-left=$(inside find / -xdev \( -iname '*jouled*' -o -name 'joulectl*' \) -not -path '/proc/*' -not -path '/work/*' -not -path '/tmp/*' -not -path '/var/tmp/*' -not -path '/var/cache/man/*' -not -path '/var/cache/jouled-test*' -not -path '/var/lib/jouled-signals*' -not -path '/etc/systemd/system/jouled.service.d*' 2>/dev/null)
+left=$(inside find /etc /lib /usr /var -xdev \( -iname '*jouled*' -o -name 'joulectl*' \) -not -path '/var/tmp/*' -not -path '/var/cache/man/*' -not -path '/var/cache/jouled-test*' -not -path '/var/lib/jouled-signals*' -not -path '/etc/systemd/system/jouled.service.d*' 2>/dev/null)
 [[ -z $left ]] && ok "purged without a trace" || { bad "left behind:"; echo "$left" | head; }
 inside getent passwd jouled >/dev/null && bad "user left behind" || ok "no user left behind"

@@ -1,0 +1,52 @@
+import Decisions
+import EnergyModel
+import Planner
+import PowerPolicy
+import Systemd
+import Units
+
+// What the journal hears of decisions, and options in words.
+extension Scheduler {
+    func record(_ change: DecisionEngine.Change, of decision: DecisionEngine.Decision, at now: MonotonicTime) {
+        guard let stream = streams[change.stream], let placement = engine.placements[change.stream] else { return }
+        decisionCount += 1
+        let entry = DecisionEntry(
+            number: decisionCount, at: now.since(startedAt), change: change, decision: decision, placement: placement,
+            stream: stream, charge: lastReading?.chargeFraction)
+        if history.count == Self.historyLimit { history.removeFirst() }
+        history.append(entry)
+        journal.send(entry.journalRecord(policy: engine.policyName))
+    }
+
+    /// Says at once, and once, that the goal cannot be met, or that it can be met again.
+    func journalGoal(_ decision: DecisionEngine.Decision) {
+        guard decision.budget.goal != goal else { return }
+        let wasInfeasible = goal == .infeasible
+        goal = decision.budget.goal
+        if goal == .infeasible {
+            journal.send(JournalRecord(.warning, decision.budget.reason, messageID: MessageID.goalChanged, fields: budgetFields(decision)))
+        } else if wasInfeasible {
+            journal.send(JournalRecord(.notice, "The goal can be met again: \(decision.budget.reason)", messageID: MessageID.goalChanged, fields: budgetFields(decision)))
+        }
+    }
+
+    private func budgetFields(_ decision: DecisionEngine.Decision) -> [JournalRecord.Field] {
+        [
+            .init("JOULED_POLICY", engine.policyName),
+            .init("JOULED_BUDGET_W", decision.budget.watts.map { decimal($0.value, places: 6) } ?? "unlimited"),
+        ]
+    }
+
+    static func text(_ option: RunOption) -> String {
+        let cadence = option.plan.cadence == 1 ? "" : ", every \(ordinal(option.plan.cadence)) window"
+        return "\(option.plan.variant) on \(option.plan.unit)\(cadence), \(option.plan.coalescing) per wake-up"
+    }
+
+    private static func ordinal(_ number: Int) -> String {
+        switch number {
+        case 2: "2nd"
+        case 3: "3rd"
+        default: "\(number)th"
+        }
+    }
+}
