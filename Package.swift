@@ -69,12 +69,15 @@ let package = Package(
         // The decision loop as a value, between floors 3 and 4: the daemon and the simulator run the same one.
         module("Decisions", ["Units", "EnergyModel", "PowerPolicy", "Planner"]),
 
+        // What of decisions is recorded, and made again from it.
+        module("DecisionRecords", ["Units", "Wire", "EnergyModel", "PowerPolicy", "Planner", "Decisions"]),
+
         // Floor 4: composition.
         module(
             "JouledDaemon",
             [
                 "Units", "ConfigDocument", "Wire", "Systemd", "EnergyModel", "ModelStore",
-                "InferenceRuntime", "PowerTelemetry", "StreamSessions", "Planner", "PowerPolicy", "Decisions", "CLinux",
+                "InferenceRuntime", "PowerTelemetry", "StreamSessions", "Planner", "PowerPolicy", "Decisions", "DecisionRecords", "CLinux",
             ]),
         module("Simulation", ["Units", "ConfigDocument", "EnergyModel", "PowerTelemetry", "Planner", "PowerPolicy", "Decisions"]),
         module("JouledClient", ["Units", "Wire", "CLinux"]),
@@ -86,7 +89,7 @@ let package = Package(
             name: "joulectl",
             dependencies: [
                 "JouledClient", "ConfigDocument", "Units", "Wire", "ModelStore", "EnergyModel", "PowerPolicy", "Quantizer",
-                "OnnxGraph", "Simulation",
+                "OnnxGraph", "Simulation", "Decisions", "DecisionRecords",
                 "InferenceRuntime", "JouledDaemon", argumentParser,
             ],
             swiftSettings: strict),
@@ -95,7 +98,7 @@ let package = Package(
         module("JouledTestKit", ["Units"]),
         .target(
             name: "FuzzTargets",
-            dependencies: ["ConfigDocument", "EnergyModel", "JouledDaemon", "JouledTestKit", "ModelStore", "OnnxGraph", "PowerPolicy", "PowerTelemetry", "Simulation", "Units", "Wire"],
+            dependencies: ["ConfigDocument", "DecisionRecords", "EnergyModel", "JouledDaemon", "JouledTestKit", "ModelStore", "OnnxGraph", "PowerPolicy", "PowerTelemetry", "Simulation", "Units", "Wire"],
             path: "Tests/Fuzz/Targets", swiftSettings: strict),
         .executableTarget(name: "fuzz", dependencies: ["FuzzTargets", "JouledTestKit"], path: "Tests/Fuzz/Driver", swiftSettings: strict),
         .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets", "JouledTestKit"], swiftSettings: strict),
@@ -113,6 +116,7 @@ let package = Package(
         tests("Planner", ["Units"]),
         tests("PowerPolicy", ["Units", "ConfigDocument"]),
         tests("Decisions", ["Units", "EnergyModel", "PowerPolicy", "Planner"]),
+        tests("DecisionRecords", ["Units", "Wire", "EnergyModel", "Planner", "PowerPolicy", "Decisions", "Simulation"]),
         tests("Simulation", ["Units", "EnergyModel", "PowerTelemetry", "Planner", "PowerPolicy", "Decisions"]),
         .testTarget(
             name: "DaemonTests",

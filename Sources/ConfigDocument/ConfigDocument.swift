@@ -78,6 +78,11 @@ public struct ConfigDocument: Sendable {
         try ConfigDocument(file: path, text: TextFile.read(path, limit: sizeLimit))
     }
 
+    init(file: String, node: ConfigNode) {
+        self.file = file
+        self.node = node
+    }
+
     /// The document's top table, with no key asked for yet.
     ///
     /// Each call begins a new reading, with its own record of which keys were asked for.

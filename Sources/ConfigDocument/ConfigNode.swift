@@ -19,6 +19,8 @@ struct ConfigNode: Sendable {
     let path: String
     /// The line that wrote it, counted from 1.
     let line: Int
+    /// The file that wrote it: of one document, drop-ins may have written parts.
+    let file: String
 
     /// The keys of a table in the order of the file; empty for anything else.
     var entries: [(key: String, node: ConfigNode)] {
@@ -43,12 +45,47 @@ struct ConfigNode: Sendable {
         self.value = .table(try Self.entries(table, path: "", line: 1, index: index, file: file))
         self.path = ""
         self.line = 1
+        self.file = file
+    }
+
+    private init(table entries: [(key: String, node: ConfigNode)], at place: ConfigNode) {
+        value = .table(entries)
+        path = place.path
+        line = place.line
+        file = place.file
+    }
+
+    /// An empty document.
+    init(emptyFile file: String) {
+        value = .table([])
+        path = ""
+        line = 1
+        self.file = file
+    }
+
+    /// This with `other` laid over it: tables are merged key by key, anything else is replaced.
+    func overlaid(by other: ConfigNode) -> ConfigNode {
+        guard case .table(var entries) = value, case .table(let above) = other.value else { return other }
+        for (key, node) in above {
+            if let index = entries.firstIndex(where: { $0.key == key }) {
+                entries[index].node = entries[index].node.overlaid(by: node)
+            } else {
+                entries.append((key, node))
+            }
+        }
+        return ConfigNode(table: entries, at: self)
+    }
+
+    /// This table without `keys`.
+    func without(_ keys: Set<String>) -> ConfigNode {
+        ConfigNode(table: entries.filter { !keys.contains($0.key) }, at: self)
     }
 
     private init(_ toml: TOMLValue, path: String, line: Int, index: LineIndex, file: String) throws(JouledError) {
         self.value = try Self.value(toml, path: path, line: line, index: index, file: file)
         self.path = path
         self.line = line
+        self.file = file
     }
 
     private static func entries(

@@ -34,12 +34,17 @@ public final class ConfigTable {
     /// The line of `key`, or of the table where the key is absent; counted from 1.
     public func line(of key: String) -> Int { positions[key].map { entries[$0].node.line } ?? line }
 
+    /// The file that wrote `key`, a drop-in maybe, or the table's where the key is absent.
+    private func file(of key: String) -> String { positions[key].map { entries[$0].node.file } ?? file }
+
     /// An error about `key`: `FILE:LINE: key 'path.key': message`.
     ///
     /// An absent key takes the line of its table's header.
     public func error(_ key: String, _ message: String, code: JouledError.Code = .invalidValue) -> JouledError {
-        let inner = path.isEmpty ? ConfigPath.text(key) : path + "." + ConfigPath.text(key)
-        return JouledError(code, "\(file):\(line(of: key)): key '\(inner)': \(message)")
+        let absent = path.isEmpty ? ConfigPath.text(key) : path + "." + ConfigPath.text(key)
+        // What lies over a table may have been written elsewhere, under a path of its own.
+        let inner = positions[key].map { entries[$0].node.path } ?? absent
+        return JouledError(code, "\(file(of: key)):\(line(of: key)): key '\(inner)': \(message)")
     }
 
     /// The required table `key`.
@@ -108,13 +113,13 @@ public final class ConfigTable {
     }
 
     func invalid(_ node: ConfigNode, _ message: String) -> JouledError {
-        JouledError(.invalidValue, "\(file):\(node.line): key '\(node.path)': \(message)")
+        JouledError(.invalidValue, "\(node.file):\(node.line): key '\(node.path)': \(message)")
     }
 
     /// One ConfigTable per table however often it is asked for, so that all askers share one record.
     private func child(_ key: String, _ nodes: [ConfigNode]) -> [ConfigTable] {
         if let known = children.first(where: { $0.key == key }) { return known.tables }
-        let tables = nodes.map { ConfigTable(file: file, path: $0.path, line: $0.line, entries: $0.entries) }
+        let tables = nodes.map { ConfigTable(file: $0.file, path: $0.path, line: $0.line, entries: $0.entries) }
         children.append((key, tables))
         return tables
     }

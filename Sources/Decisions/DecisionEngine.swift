@@ -91,10 +91,20 @@ public struct DecisionEngine: Sendable {
         public var plan: Plan
         public var changes: [Change]
         public var state: PowerState
+        /// What it was made from; nil where nothing had to be planned again.
+        public var inputs: DecisionInputs?
     }
 
     public private(set) var policyName: String
+    /// The policy as the operator chose it, with its schedule.
+    public private(set) var chosen: PowerPolicy
+    /// What holds now.
     public private(set) var policy: PowerPolicy
+    /// The schedule's entry that holds; nil: none.
+    public private(set) var scheduleEntry: String?
+    /// The operator's policy and what it remembered, while a hold's is in force.
+    private var waiting: (policy: PowerPolicy, name: String, memory: PolicyMemory)?
+    public private(set) var habit = ChargeHabit()
     public internal(set) var energy = EnergyModel()
     public internal(set) var latency = LatencyModel()
     var attribution = BatteryAttribution()
@@ -125,6 +135,7 @@ public struct DecisionEngine: Sendable {
 
     public init(policyName: String, policy: PowerPolicy, limits: Limits = Limits()) {
         self.policyName = policyName
+        chosen = policy
         self.policy = policy
         self.limits = limits
         // Half a minute settles any gauge; where the window is shorter, so is the pace of readings.
@@ -136,7 +147,7 @@ public struct DecisionEngine: Sendable {
     public mutating func open(_ request: StreamRequest, at now: MonotonicTime) {
         openedAt[request.id] = now
         placements[request.id] = Placement(
-            request: request, option: nil, reason: "not planned yet", runnerUp: "", since: now, rules: rules(for: request))
+            request: request, option: nil, reason: "not planned yet", runnerUp: "", since: now, rules: policy.rules(for: request))
     }
 
     public mutating func close(_ id: UInt64) {
@@ -144,15 +155,63 @@ public struct DecisionEngine: Sendable {
         openedAt[id] = nil
     }
 
-    /// Replaces the policy; a new one begins with a new memory.
+    /// Replaces the operator's policy; a new one begins with a new memory. Its schedule is looked at with the next decision, and
+    /// while a hold's policy is in force, it waits for that one's end.
     public mutating func adopt(_ policy: PowerPolicy, named name: String) {
-        if policy != self.policy || name != policyName { memory = PolicyMemory() }
-        self.policy = policy
-        policyName = name
-        for (id, placement) in placements {
-            let rules = rules(for: placement.request)
-            placements[id]?.rules = rules
+        guard let kept = waiting else { return choose(policy, named: name, memory: nil) }
+        waiting = (policy, name, policy == kept.policy && name == kept.name ? kept.memory : PolicyMemory())
+    }
+
+    /// Puts a hold's policy in force before the operator's, or the operator's again, which then goes on where it was.
+    public mutating func hold(_ policy: (name: String, policy: PowerPolicy)?) {
+        guard let policy else {
+            guard let own = waiting else { return }
+            waiting = nil
+            return choose(own.policy, named: own.name, memory: own.memory)
         }
+        if waiting == nil { waiting = (chosen, policyName, memory) }
+        choose(policy.policy, named: policy.name, memory: nil)
+    }
+
+    /// The operator's policy, in force or waiting for a hold's end.
+    public var operatorPolicy: (name: String, policy: PowerPolicy) { waiting.map { ($0.name, $0.policy) } ?? (policyName, chosen) }
+
+    private mutating func choose(_ policy: PowerPolicy, named name: String, memory remembered: PolicyMemory?) {
+        if policy != chosen || name != policyName {
+            memory = remembered ?? PolicyMemory()
+            putInForce(policy)
+            scheduleEntry = nil
+        }
+        chosen = policy
+        policyName = name
+    }
+
+    private mutating func putInForce(_ policy: PowerPolicy) {
+        self.policy = policy
+        for (id, placement) in placements { placements[id]?.rules = policy.rules(for: placement.request) }
+    }
+
+    /// Puts in force what the schedule says for now.
+    /// - Returns: whether that is another policy than before.
+    private mutating func followSchedule(_ wall: WallTime, _ utcOffset: Seconds) -> Bool {
+        let (now, entry) = chosen.inForce(at: wall, utcOffset: utcOffset)
+        guard entry != scheduleEntry || now != policy else { return false }
+        scheduleEntry = entry
+        guard now != policy else { return false }
+        memory = memory.forSuccessor
+        putInForce(now)
+        return true
+    }
+
+    /// Takes over the charging habit learned before a restart.
+    public mutating func restore(_ habit: ChargeHabit) { self.habit = habit }
+
+    /// The lowest quality that a stream may have from now on; nil: what the policy says.
+    public mutating func setFloor(_ floor: Double?, of id: UInt64) {
+        guard var placement = placements[id] else { return }
+        placement.request.floor = floor
+        placement.rules = policy.rules(for: placement.request)
+        placements[id] = placement
     }
 
     /// Never plans `variant` of `model` again, because it failed on this device.
@@ -179,14 +238,6 @@ public struct DecisionEngine: Sendable {
                 energyError: reading.battery?.error ?? .zero, own: own, acOnline: reading.acOnline))
     }
 
-    private func rules(for request: StreamRequest) -> PowerPolicy.ModelRules {
-        var rules = policy.rules(for: request.model)
-        rules.floor = max(rules.floor, request.floor ?? 0)
-        rules.weight = request.weight ?? rules.weight
-        rules.critical = request.critical ?? rules.critical
-        return rules
-    }
-
     // MARK: Deciding
 
     /// Share by which what runs may exceed the budget before a cheaper plan is asked for: budgets move with every
@@ -199,13 +250,15 @@ public struct DecisionEngine: Sendable {
 
     /// Makes a plan for all streams from what is known now.
     public mutating func decide(because trigger: Trigger, at now: MonotonicTime, wall: WallTime, utcOffset: Seconds) -> Decision {
-        let ids = placements.keys.sorted()
-        let running = runningPower().watts
+        // A part of the day that begins is as good as an operator who puts another policy in force.
+        let trigger = followSchedule(wall, utcOffset) && trigger == .tick ? .policy : trigger
+        if let reading { habit.observe(acOnline: reading.acOnline, at: wall, utcOffset: utcOffset) }
         // Before the options are built: most ticks find that nothing has to change.
         if trigger == .tick, let latest, let plannedAt, now.since(plannedAt) < limits.minimumDwell, forecaster.hasData {
             var state = latest.state
             refresh(&state, at: now, wall: wall, utcOffset: utcOffset)
             let budget = policy.budget(for: state, memory: &memory)
+            let running = runningPower().watts
             let fits = budget.watts.map { running <= $0 * (1 + Self.tolerance) } ?? true
             if fits, budget.goal == latest.budget.goal, (budget.hopeless == nil) == (latest.budget.hopeless == nil) {
                 let decision = Decision(trigger: trigger, budget: budget, plan: latest.plan, changes: [], state: state)
@@ -214,36 +267,16 @@ public struct DecisionEngine: Sendable {
             }
         }
         plannedAt = now
-        var options: [UInt64: [RunOption]] = [:]
-        for id in ids {
-            guard let request = placements[id]?.request else { continue }
-            options[id] = RunOption.all(for: request, by: energy, latency: latency)
-                .filter { !quarantined.contains("\(request.model)/\($0.plan.variant)") }
-        }
-        let demands = ids.compactMap { id in demand(id, options[id] ?? [], at: now) }
-        var state = powerState(options: options, at: now, wall: wall, utcOffset: utcOffset)
-        let worth = state.outlook == nil ? nil : Worth(demands, rest: state.rest, near: lastPrice)
-        if let worth, let left = policy.secondsLeft(at: now, wall: wall, utcOffset: utcOffset, memory: memory) {
-            lastPrice = worth.price
-            (state.rungs, state.ordinary) = worth.rungs(lasting: demands.map { expectedLife($0.id, left, at: now) / max(left, Seconds(1)) })
-        }
-        let budget = policy.budget(for: state, memory: &memory)
-        var planLimits = planLimits(budget)
-        if let watts = planLimits.budget, trigger == .tick, running > watts, running <= watts * (1 + Self.tolerance) {
-            planLimits.budget = running * (1 + 1e-9)
-        }
-        if trigger != .tick { planLimits.minimumDwell = min(planLimits.minimumDwell, Seconds(30)) }
-        if let hopeless = budget.hopeless {
-            planLimits.energyPrice = Self.price(worth?.price ?? 0, hopeless, hasCritical: demands.contains(where: \.critical))
-        } else if let worth, budget.worth.isFinite {
-            planLimits.energyPrice = worth.price * budget.worth * Self.priceShare
-        }
-        let plan = Planner.plan(demands, limits: planLimits)
+        var inputs = inputs(trigger, at: now, wall: wall, utcOffset: utcOffset)
+        let outcome = inputs.derive()
+        memory = outcome.memory
+        lastPrice = outcome.price
+        let plan = outcome.plan
         var changes: [Change] = []
         for assignment in plan.assignments {
             guard var placement = placements[assignment.stream] else { continue }
             let chosen = assignment.option.flatMap { option in
-                options[assignment.stream]?.first { $0.plan.sameChoice(as: option) }
+                outcome.options[assignment.stream]?.first { $0.plan.sameChoice(as: option) }
             }
             if let change = Self.change(assignment.stream, placement, to: chosen) {
                 changes.append(change)
@@ -255,9 +288,32 @@ public struct DecisionEngine: Sendable {
             placement.isPlaced = true
             placements[assignment.stream] = placement
         }
-        let decision = Decision(trigger: trigger, budget: budget, plan: plan, changes: changes, state: state)
+        // Only what changes something is recorded.
+        if !changes.isEmpty, inputs.state.outlook == nil { inputs.prospect = prospect(wall, utcOffset) }
+        let decision = Decision(trigger: trigger, budget: outcome.budget, plan: plan, changes: changes, state: outcome.state, inputs: inputs)
         latest = decision
         return decision
+    }
+
+    /// What a decision now is made from.
+    private func inputs(_ trigger: Trigger, at now: MonotonicTime, wall: WallTime, utcOffset: Seconds) -> DecisionInputs {
+        let streams = placements.keys.sorted().compactMap { id -> DecisionInputs.Stream? in
+            guard let placement = placements[id] else { return nil }
+            return DecisionInputs.Stream(
+                request: placement.request, current: placement.option.map { DecisionInputs.Choice($0.plan) }, isPlaced: placement.isPlaced,
+                since: placement.since, openedAt: openedAt[id] ?? now)
+        }
+        return DecisionInputs(
+            trigger: trigger, policyName: policyName, policy: policy, memory: memory,
+            state: powerState(at: now, wall: wall, utcOffset: utcOffset), streams: streams, energy: energy,
+            latency: latency, limits: limits, quarantined: quarantined, lastPrice: lastPrice)
+    }
+
+    /// What another policy, one with a goal, would look ahead to: a day.
+    private func prospect(_ wall: WallTime, _ utcOffset: Seconds) -> DecisionInputs.Prospect? {
+        guard forecaster.hasData else { return nil }
+        let outlook = forecaster.outlook(from: Self.secondOfDay(wall, utcOffset), for: Seconds(86400))
+        return .init(outlook: outlook, rest: forecaster.baseLoad, restDeviation: forecaster.baseDeviation)
     }
 
     private static func text(_ runnerUp: Plan.RunnerUp) -> String {
@@ -276,40 +332,11 @@ public struct DecisionEngine: Sendable {
         }
     }
 
-    private func demand(_ id: UInt64, _ options: [RunOption], at now: MonotonicTime) -> StreamDemand? {
-        guard let placement = placements[id] else { return nil }
-        return StreamDemand(
-            id: id, name: placement.request.name, model: placement.request.model, weight: placement.rules.weight,
-            floor: placement.rules.floor, critical: placement.rules.critical,
-            latencyTolerance: placement.request.latencyTolerance, options: options.map(\.plan),
-            current: placement.option?.plan,
-            secondsSinceSwitch: placement.isPlaced ? now.since(placement.since) : Seconds(.infinity))
-    }
-
-    private func planLimits(_ budget: Budget) -> PlanLimits {
-        var units: [String: Double] = [:]
-        for placement in placements.values {
-            for variant in placement.request.variants {
-                for profile in variant.profiles { units[profile.unit] = limits.unitUtilizations[profile.unit] ?? limits.unitUtilization }
-            }
-        }
-        return PlanLimits(
-            budget: budget.watts, unitUtilization: units, residentBytes: limits.residentBytes,
-            switchCost: budget.watts == nil ? Self.changeCostWithoutLimit : Self.switchCost,
-            retimeCost: budget.watts == nil ? Self.changeCostWithoutLimit : Self.retimeCost,
-            minimumDwell: budget.watts == nil ? .zero : limits.minimumDwell, nodeLimit: Self.nodeLimit)
-    }
-
-    private func powerState(options: [UInt64: [RunOption]], at now: MonotonicTime, wall: WallTime, utcOffset: Seconds) -> PowerState {
+    private func powerState(at now: MonotonicTime, wall: WallTime, utcOffset: Seconds) -> PowerState {
         let (restPower, restDeviation) = rest.estimate ?? (.zero, .zero)
-        var least = Watts.zero
-        for (id, placement) in placements where placement.rules.critical {
-            let cheapest = (options[id] ?? []).filter { $0.plan.variantQuality >= placement.rules.floor }.map(\.plan.power).min()
-            least += cheapest ?? .zero
-        }
         var state = PowerState(
             battery: reading?.battery, acOnline: reading?.acOnline ?? false, draw: reading?.draw, own: own,
-            rest: restPower, restDeviation: restDeviation, least: least, temperature: reading?.temperature,
+            rest: restPower, restDeviation: restDeviation, temperature: reading?.temperature,
             wall: wall, utcOffset: utcOffset, monotonic: now)
         refresh(&state, at: now, wall: wall, utcOffset: utcOffset)
         return state
@@ -325,8 +352,9 @@ public struct DecisionEngine: Sendable {
         state.temperature = reading?.temperature
         state.own = own
         state.battery = reading?.battery
+        if case .lifetime(let lifetime) = policy.kind, lifetime.end == .nextCharge { state.nextCharge = habit.next(at: wall, utcOffset: utcOffset) }
         guard forecaster.hasData, var battery = reading?.battery, let energy = charge.energy,
-            let left = policy.secondsLeft(at: now, wall: wall, utcOffset: utcOffset, memory: memory), let reading
+            let left = policy.secondsLeft(at: now, wall: wall, utcOffset: utcOffset, memory: memory, nextCharge: state.nextCharge), let reading
         else { return }
         battery.energy = energy
         battery.error = charge.deviation
@@ -338,22 +366,5 @@ public struct DecisionEngine: Sendable {
         let second = Self.secondOfDay(wall, utcOffset)
         state.outlook = forecaster.outlook(from: second, for: left)
         state.hopefulOutlook = forecaster.outlook(from: second, for: left, hopeful: true)
-    }
-
-    /// How much longer a stream is expected to run: to the goal's end if it was there from the beginning, else twice as
-    /// long as it has been, because what came late mostly goes early.
-    private func expectedLife(_ id: UInt64, _ left: Seconds, at now: MonotonicTime) -> Seconds {
-        guard let opened = openedAt[id], let started = memory.started, opened.since(started) > Seconds(900) else { return left }
-        return min(left, max(Seconds(3600), now.since(opened) * 2))
-    }
-
-    /// The price when the goal is lost: low at first, because something unforeseen may come and only then does the
-    /// choice matter; what a joule earns on the whole when half is left. Where there are critical streams it goes on
-    /// rising as the battery empties, so that the others pause in the order of what they are worth per watt and the
-    /// critical ones live longest.
-    private static func price(_ worth: Double, _ hopeless: Budget.Hopeless, hasCritical: Bool) -> Double {
-        let scarcity = 0.5 / max(hopeless.left, 1e-3)
-        let factor = scarcity * scarcity
-        return worth * (hasCritical ? factor * max(1, scarcity) : min(1, factor))
     }
 }

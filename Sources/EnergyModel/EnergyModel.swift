@@ -55,6 +55,13 @@ public struct EnergyModel: Sendable {
         /// The best evidence that entered it; nil before any.
         public var basis: Basis?
         public var observations: Int
+
+        public init(factor: Double, variance: Double, basis: Basis?, observations: Int) {
+            self.factor = factor
+            self.variance = variance
+            self.basis = basis
+            self.observations = observations
+        }
     }
 
     /// What became of an observation.
@@ -207,6 +214,14 @@ public struct EnergyModel: Sendable {
     }
 
     // MARK: - State
+
+    /// A model that predicts by known factors, as one did that learned them; what it learns from then on may differ, for how
+    /// errors of units go together is not in it.
+    public init(scales: [(unit: String, scale: Scale)]) {
+        var covariance = scales.map { _ in [Double](repeating: 0, count: scales.count) }
+        for (index, known) in scales.enumerated() { covariance[index][index] = known.scale.variance }
+        restore(scales.map { ($0.unit, $0.scale.factor, $0.scale.basis, $0.scale.observations) }, covariance)
+    }
 
     var covarianceRows: [[Double]] { covariance }
 

@@ -9,6 +9,11 @@ public struct LatencyModel: Sendable {
         /// Observed latency per profiled latency.
         public var factor: Double
         public var variance: Double
+
+        public init(factor: Double, variance: Double) {
+            self.factor = factor
+            self.variance = variance
+        }
     }
 
     private var scales: [String: Scale] = [:]
@@ -19,6 +24,12 @@ public struct LatencyModel: Sendable {
     static let priorVariance = 0.25
 
     public init() {}
+
+    /// A model that knows `scales`, by unit.
+    public init(scales: [String: Scale]) { self.scales = scales }
+
+    /// The units that were observed.
+    public var knownScales: [String: Scale] { scales }
 
     /// The slow-down of `unit`; 1 where nothing was observed.
     public func scale(of unit: String) -> Scale { scales[unit] ?? Scale(factor: 1, variance: Self.priorVariance) }

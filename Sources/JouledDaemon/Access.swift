@@ -24,6 +24,8 @@ public struct AccessRules: Sendable, Equatable {
     /// Connections, streams among them, that one user may have; root and the daemon's own user are not limited.
     public var connectionsPerUser = 64
     public var streamsPerUser = 16
+    /// Holds that one user may have.
+    public var holdsPerUser = 4
     /// Energy that one user's streams may spend in an hour; nil: as much as the plan gives.
     public var joulesPerUserAndHour: Joules?
     /// Resolved when the configuration is read.
@@ -35,6 +37,7 @@ public struct AccessRules: Sendable, Equatable {
         adminGroup = try table.string("admin_group", default: adminGroup)
         connectionsPerUser = try table.integer("connections_per_user", default: connectionsPerUser, range: 1...4096)
         streamsPerUser = try table.integer("streams_per_user", default: streamsPerUser, range: 1...1024)
+        holdsPerUser = try table.integer("holds_per_user", default: holdsPerUser, range: 0...64)
         joulesPerUserAndHour = try table.optionalNumber("joules_per_user_and_hour", range: 1e-3...1e9).map { Joules($0) }
         try table.finish()
     }

@@ -69,6 +69,7 @@ actor Connection {
         Glibc.close(descriptor)
         descriptor = -1
         if let topic { services.scheduler.assumeIsolated { $0.unsubscribe(topic, id) } }
+        releaseHolds()
         onClose(id)
     }
 
@@ -137,7 +138,7 @@ actor Connection {
 
     private func serve(_ call: VarlinkCall) async {
         do {
-            switch try await services.answer(call, from: peer) {
+            switch try await services.answer(call, from: peer, on: id) {
             case .reply(let parameters):
                 send { try $0.reply(parameters) }
             case .monitor(let topic, let state):
@@ -160,8 +161,13 @@ actor Connection {
             send { try $0.fail(VarlinkError("io.jouled.Internal", ["message": .string(text)])) }
         }
         isServing = false
+        // The client may have gone while its call was served.
+        if descriptor < 0 { releaseHolds() }
         next()
     }
+
+    /// Same executor, so no hop is needed.
+    private func releaseHolds() { services.scheduler.assumeIsolated { $0.releaseHolds(of: id) } }
 
     /// Confirms the upgrade and hands the socket over; from then on it carries frames.
     private func upgrade(to opening: StreamOpening) async {
@@ -180,6 +186,8 @@ actor Connection {
         watch = nil
         let socket = descriptor
         descriptor = -1
+        // From here on the socket is a stream's, and a hold's end could not be seen.
+        releaseHolds()
         await services.scheduler.start(opening.stream, on: socket)
         onClose(id)
     }

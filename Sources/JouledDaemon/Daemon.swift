@@ -250,7 +250,7 @@ public actor Daemon {
     private func reload() async {
         manager.reloading(at: clocks.monotonic())
         // A refusal is in the journal and in the status.
-        try? await services.put(await scheduler.engine.policyName, remember: false)
+        try? await services.put(await scheduler.engine.operatorPolicy.name, remember: false)
         manager.ready(status: await scheduler.statusLine)
     }
 

@@ -174,11 +174,11 @@ extension DaemonConfiguration.VirtualDeviceSettings {
 }
 
 extension DaemonConfiguration {
-    /// Reads the file at `path`; without a path, the default file if it exists, else built-in defaults.
+    /// Reads the file at `path` with its drop-ins, `PATH.d/*.toml`; without a path, the default file and drop-ins as far as they
+    /// exist, over built-in defaults.
     /// - Throws: an error that names file, line and key; a path that was asked for must exist.
     public static func load(_ path: String?, default fallback: String) throws(JouledError) -> DaemonConfiguration {
-        guard let path = path ?? (Glibc.access(fallback, F_OK) == 0 ? fallback : nil) else { return DaemonConfiguration() }
-        return try DaemonConfiguration(reading: ConfigDocument.load(path))
+        try DaemonConfiguration(reading: ConfigDocument.loadWithDropIns(path ?? fallback, allowsMissing: path == nil))
     }
 }
 

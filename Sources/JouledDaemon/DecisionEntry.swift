@@ -1,3 +1,4 @@
+import DecisionRecords
 import Decisions
 import EnergyModel
 import ModelStore
@@ -10,6 +11,8 @@ import Wire
 /// One change of plan, as journal and clients see it.
 struct DecisionEntry: Sendable {
     let number: Int
+    /// Number of the first change that the same decision made: where its inputs are.
+    let plan: Int
     /// Since the daemon started.
     let at: Seconds
     let trigger: String
@@ -31,10 +34,11 @@ struct DecisionEntry: Sendable {
     private let streamFields: [JournalRecord.Field]
 
     init(
-        number: Int, at: Seconds, change: DecisionEngine.Change, decision: DecisionEngine.Decision,
+        number: Int, plan: Int, at: Seconds, change: DecisionEngine.Change, decision: DecisionEngine.Decision,
         placement: DecisionEngine.Placement, stream: OpenStream, charge: Double?
     ) {
         self.number = number
+        self.plan = plan
         self.at = at
         trigger = decision.trigger.rawValue
         self.stream = change.stream
@@ -73,6 +77,7 @@ struct DecisionEntry: Sendable {
             .notice, "Stream \(stream) (\(streamName)): \(from) -> \(to): \(reason)", messageID: MessageID.planChanged,
             fields: streamFields + [
                 .init("JOULED_DECISION", "\(number)"),
+                .init(JournalFields.plan, "\(plan)"),
                 .init("JOULED_TRIGGER", trigger),
                 .init("JOULED_FROM", from),
                 .init("JOULED_TO", to),

@@ -27,4 +27,8 @@ public enum MessageID {
     public static let bundleProblem = "5c1f0b6a7a3e4d0f9a5be2d8a1c40e0c"
     /// A file of the daemon's state is damaged or cannot be written.
     public static let stateProblem = "5c1f0b6a7a3e4d0f9a5be2d8a1c40e0d"
+    /// What a decision was made from, for `joulectl replay`.
+    public static let decisionInputs = "5c1f0b6a7a3e4d0f9a5be2d8a1c40e0e"
+    /// A client holds a floor or a policy, or lets go of it.
+    public static let hold = "5c1f0b6a7a3e4d0f9a5be2d8a1c40e0f"
 }

@@ -55,6 +55,8 @@ actor Scheduler {
     var goal = Budget.Goal.none
     private var wasLimited = false
     var isStopping = false
+    var holds = Holds()
+    var habitFile: HabitFile
 
     /// Decisions kept for clients; older ones are in the journal.
     static let historyLimit = 512
@@ -86,7 +88,9 @@ actor Scheduler {
                 residentBytes: configuration.limits.residentMegabytes << 20,
                 minimumDwell: configuration.power.dwell,
                 restWindow: configuration.power.pollInterval * 15))
+        habitFile = HabitFile(path: configuration.stateDirectory + "/charging")
         if let known = learning.load(journal) { engine.restore(known) }
+        if let known = habitFile.load(journal) { engine.restore(known) }
     }
 
     // MARK: Opening and ending streams
@@ -112,6 +116,7 @@ actor Scheduler {
         streams[id] = stream
         if streams.count == 1 { timer?.arm(at: clocks.monotonic().advanced(by: configuration.power.pollInterval), accuracy: configuration.power.pollInterval * 0.1) }
         engine.open(stream.engineRequest, at: clocks.monotonic())
+        engine.setFloor(floor(of: stream), of: id)
         await decide(because: .streamOpened)
         // A variant whose file is broken is quarantined on the way; what is left may be nothing.
         guard let placement = engine.placements[id], streams[id] != nil else {
@@ -248,9 +253,12 @@ actor Scheduler {
     func decide(because trigger: DecisionEngine.Trigger) async {
         guard !isStopping else { return }
         let now = clocks.monotonic()
+        let part = engine.scheduleEntry
         let decision = engine.decide(because: trigger, at: now, wall: clocks.wall(), utcOffset: localTimeOffset())
+        journalSchedule(from: part)
+        habitFile.save(engine.habit, journal)
         journalGoal(decision)
-        for change in decision.changes { record(change, of: decision, at: now) }
+        record(decision, at: now)
         if !decision.changes.isEmpty {
             keepLedger()
             publish(.decisions)
@@ -322,7 +330,7 @@ actor Scheduler {
 
     /// Puts a policy in force and decides again.
     func adopt(_ policy: PowerPolicy, named name: String) async {
-        let old = engine.policyName
+        let old = engine.operatorPolicy.name
         policyProblem = nil
         // An operator who reloads may have repaired a bundle or the library, too.
         failures = [:]
@@ -338,7 +346,7 @@ actor Scheduler {
 
     /// A policy was refused; the one in force stays, and status says so until a good one comes.
     func refusedPolicy(_ name: String, _ problem: String) {
-        policyProblem = "policy \(name) was refused, \(engine.policyName) stays in force: \(problem)"
+        policyProblem = "policy \(name) was refused, \(engine.operatorPolicy.name) stays in force: \(problem)"
         manager.status(statusLine)
         publish(.status)
     }

@@ -1,3 +1,4 @@
+import DecisionRecords
 import Decisions
 import EnergyModel
 import Planner
@@ -7,11 +8,25 @@ import Units
 
 // What the journal hears of decisions, and options in words.
 extension Scheduler {
-    func record(_ change: DecisionEngine.Change, of decision: DecisionEngine.Decision, at now: MonotonicTime) {
+    /// Journals a decision's inputs, once, and each change of plan that it made. A decision that changes nothing is not journaled.
+    func record(_ decision: DecisionEngine.Decision, at now: MonotonicTime) {
+        guard !decision.changes.isEmpty else { return }
+        let plan = decisionCount + 1
+        for change in decision.changes { record(change, of: decision, plan: plan, at: now) }
+        guard let inputs = decision.inputs, decisionCount >= plan else { return }
+        let record = DecisionRecord(number: plan, inputs: inputs, outcome: .init(budget: decision.budget, plan: decision.plan))
+        // For replays, not for people: below what a terminal is told.
+        journal.send(
+            JournalRecord(
+                .debug, "Inputs of decision \(plan)", messageID: MessageID.decisionInputs,
+                fields: [.init(JournalFields.plan, "\(plan)"), .init(JournalFields.inputs, record.text)]))
+    }
+
+    private func record(_ change: DecisionEngine.Change, of decision: DecisionEngine.Decision, plan: Int, at now: MonotonicTime) {
         guard let stream = streams[change.stream], let placement = engine.placements[change.stream] else { return }
         decisionCount += 1
         let entry = DecisionEntry(
-            number: decisionCount, at: now.since(startedAt), change: change, decision: decision, placement: placement,
+            number: decisionCount, plan: plan, at: now.since(startedAt), change: change, decision: decision, placement: placement,
             stream: stream, charge: lastReading?.chargeFraction)
         if history.count == Self.historyLimit { history.removeFirst() }
         history.append(entry)
@@ -28,6 +43,17 @@ extension Scheduler {
         } else if wasInfeasible {
             journal.send(JournalRecord(.notice, "The goal can be met again: \(decision.budget.reason)", messageID: MessageID.goalChanged, fields: budgetFields(decision)))
         }
+    }
+
+    /// Says when the schedule's part of the day has changed.
+    func journalSchedule(from before: String?) {
+        let now = engine.scheduleEntry
+        guard now != before else { return }
+        let text = now.map { "begins its part of the day '\($0)'" } ?? "ends its part of the day '\(before ?? "")'"
+        journal.send(
+            JournalRecord(
+                .notice, "Policy \(engine.policyName) \(text)", messageID: MessageID.policyChanged,
+                fields: [.init("JOULED_POLICY", engine.policyName), .init("JOULED_SCHEDULE", now ?? "")]))
     }
 
     private func budgetFields(_ decision: DecisionEngine.Decision) -> [JournalRecord.Field] {

@@ -59,7 +59,11 @@ extension Scheduler {
         defer {
             isTicking = false
             // A tenth of the interval late is early enough, and lets the kernel share the wake-up.
-            timer?.arm(at: clocks.monotonic().advanced(by: restTime), accuracy: restTime * 0.1)
+            let rest = restTime
+            let change = engine.chosen.untilScheduleChanges(from: clocks.wall(), utcOffset: localTimeOffset()) ?? rest
+            // A part of the day begins when it should. One that moves with the clock is found at the next look.
+            let next = min(rest, max(change, Seconds(1)))
+            timer?.arm(at: clocks.monotonic().advanced(by: next), accuracy: next < rest ? Seconds(1) : rest * 0.1)
         }
         await account()
         await enforceQuotas()

@@ -51,6 +51,8 @@ extension Scheduler {
             "goal": .string(budget.map { "\($0.goal)" } ?? "none"),
             "secondsLeft": budget?.secondsLeft.map { .double($0.value) } ?? .null,
             "terms": JSONValue((budget?.terms ?? []).map { "\($0.name) = \($0.value)" }),
+            "schedule": engine.scheduleEntry.map { .string($0) } ?? .null,
+            "holds": .array(holdsJSON(for: peer)),
             "decisions": JSONValue(decisionCount),
             "problems": JSONValue(standingProblems),
         ]

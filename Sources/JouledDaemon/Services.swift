@@ -48,15 +48,15 @@ struct Services: Sendable {
 
     /// Answers a call.
     /// - Throws: `VarlinkError` for everything that a client can do wrong.
-    func answer(_ call: VarlinkCall, from peer: Peer) async throws -> Answer {
+    func answer(_ call: VarlinkCall, from peer: Peer, on connection: UInt64) async throws -> Answer {
         do {
-            return try await route(call, from: peer)
+            return try await route(call, from: peer, on: connection)
         } catch let error as JouledError {
             throw VarlinkError(error) ?? VarlinkError("io.jouled.Internal", ["message": .string(error.description)])
         }
     }
 
-    private func route(_ call: VarlinkCall, from peer: Peer) async throws -> Answer {
+    private func route(_ call: VarlinkCall, from peer: Peer, on connection: UInt64) async throws -> Answer {
         if call.mode == .upgrade && call.method != "io.jouled.Streams.Open" && interfaces.contains(where: { $0.name == call.interface }) {
             throw VarlinkError.invalidParameter("upgrade")
         }
@@ -65,7 +65,7 @@ struct Services: Sendable {
         case "io.jouled.Streams": return try await streams(call, from: peer)
         case "io.jouled.Power": return try await power(call, from: peer)
         case "io.jouled.Models": return try await models(call)
-        case "io.jouled.Policy": return .reply(try await policy(call, from: peer))
+        case "io.jouled.Policy": return .reply(try await policy(call, from: peer, on: connection))
         case "io.jouled.VirtualDevice" where hasVirtualDevice: return .reply(try await virtualDevice(call, from: peer))
         default: throw VarlinkError.interfaceNotFound(call.interface)
         }
@@ -149,12 +149,12 @@ struct Services: Sendable {
 
     // MARK: io.jouled.Policy
 
-    private func policy(_ call: VarlinkCall, from peer: Peer) async throws -> JSONObject {
+    private func policy(_ call: VarlinkCall, from peer: Peer, on connection: UInt64) async throws -> JSONObject {
         var reader = VarlinkParameters(call)
         switch call.member {
         case "List":
             try reader.finish()
-            let active = await scheduler.engine.policyName
+            let active = await scheduler.engine.operatorPolicy.name
             return ["policies": .array(policies.list().map { .object($0.json(isActive: $0.name == active)) })]
         case "Set":
             let name = try reader.string("name")
@@ -165,24 +165,58 @@ struct Services: Sendable {
         case "Reload":
             try reader.finish()
             try allow(peer, to: call, because: "changes of policy")
-            try await put(await scheduler.engine.policyName, remember: false)
+            try await put(await scheduler.engine.operatorPolicy.name, remember: false)
             return [:]
+        case "Hold":
+            let reason = try reader.string("reason")
+            let floors = try Self.floors(&reader)
+            let name = try reader.optionalString("policy")
+            try reader.finish()
+            guard reason.utf8.count <= 256, !reason.utf8.contains(where: { $0 < 0x20 }) else { throw VarlinkError.invalidParameter("reason") }
+            guard !floors.isEmpty || name != nil else { throw VarlinkError.invalidParameter("floors") }
+            // Floors of one's own streams are everyone's to raise.
+            if name != nil { try allow(peer, to: call, because: "changes of policy") }
+            let held = try name.map { name in (name: name, policy: try load(name)) }
+            return ["hold": JSONValue(try await scheduler.hold(on: connection, for: peer, reason: reason, floors: floors, policy: held))]
         default: throw VarlinkError.methodNotFound(call.method)
+        }
+    }
+
+    /// `floors` of a hold, by model.
+    private static func floors(_ reader: inout VarlinkParameters) throws(JouledError) -> [String: Double] {
+        var floors: [String: Double] = [:]
+        for var entry in try reader.optionalStructures("floors") ?? [] {
+            let model = try entry.string("model")
+            guard floors.updateValue(try entry.double("floor", in: 0...1), forKey: model) == nil else { throw entry.invalid("model", "it is there twice") }
+            try entry.finish()
+        }
+        return floors
+    }
+
+    /// Reads a policy's file.
+    /// - Throws: `UnknownPolicy`, `InvalidPolicy`.
+    private func load(_ name: String) throws -> PowerPolicy {
+        guard policies.names().contains(name) else {
+            throw VarlinkError("io.jouled.Policy.UnknownPolicy", ["name": .string(name), "known": JSONValue(policies.names())])
+        }
+        do {
+            return try policies.load(name)
+        } catch {
+            throw VarlinkError("io.jouled.Policy.InvalidPolicy", ["name": .string(name), "problem": .string(error.description)])
         }
     }
 
     /// Puts a policy in force; a bad one changes nothing.
     func put(_ name: String, remember: Bool) async throws {
-        guard policies.names().contains(name) else {
-            throw VarlinkError("io.jouled.Policy.UnknownPolicy", ["name": .string(name), "known": JSONValue(policies.names())])
-        }
         let policy: PowerPolicy
         do {
-            policy = try policies.load(name)
-        } catch {
-            note(JournalRecord(.error, "Policy refused, the one in force stays: \(error)", messageID: MessageID.policyRefused, fields: [.init("JOULED_POLICY", name)]))
-            await scheduler.refusedPolicy(name, error.description)
-            throw VarlinkError("io.jouled.Policy.InvalidPolicy", ["name": .string(name), "problem": .string(error.description)])
+            policy = try load(name)
+        } catch let error as VarlinkError {
+            if let problem = error.parameters["problem"]?.stringValue {
+                note(JournalRecord(.error, "Policy refused, the one in force stays: \(problem)", messageID: MessageID.policyRefused, fields: [.init("JOULED_POLICY", name)]))
+                await scheduler.refusedPolicy(name, problem)
+            }
+            throw error
         }
         await scheduler.adopt(policy, named: name)
         guard remember else { return }

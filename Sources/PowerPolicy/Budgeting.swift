@@ -23,7 +23,9 @@ extension PowerPolicy {
         case .unlimited: budget = Budget(watts: nil, reason: "no limit asked for", terms: [], goal: .none)
         case .fixed(let watts): budget = Budget(watts: watts, reason: "\(watts) by policy", terms: [], goal: .none)
         case .levels(let levels): budget = Self.budget(levels, state, &memory)
-        case .lifetime(let lifetime): budget = Self.budget(lifetime, state, &memory)
+        case .lifetime(let lifetime):
+            budget = Self.budget(lifetime, state, &memory)
+            if lifetime.end == .nextCharge, let next = state.nextCharge { budget.terms.append(.init("next charge", next.reason)) }
         }
         if let thermal, let temperature = state.temperature, temperature.isFinite {
             Self.derate(&budget, thermal, temperature, state, &memory)
@@ -32,13 +34,16 @@ extension PowerPolicy {
     }
 
     /// Time until the goal's end; nil without a goal or after it.
-    public func secondsLeft(at monotonic: MonotonicTime, wall: WallTime, utcOffset: Seconds, memory: PolicyMemory) -> Seconds? {
+    public func secondsLeft(
+        at monotonic: MonotonicTime, wall: WallTime, utcOffset: Seconds, memory: PolicyMemory, nextCharge: PowerState.NextCharge? = nil
+    ) -> Seconds? {
         guard case .lifetime(let lifetime) = kind else { return nil }
         switch lifetime.end {
         case .duration(let duration):
             let left = duration - monotonic.since(memory.started ?? monotonic)
             return left.value > 0 ? left : nil
         case .until(let second): return Self.untilNext(secondOfDay: second, from: wall, utcOffset: utcOffset)
+        case .nextCharge: return Self.untilCharge(nextCharge)
         }
     }
 
@@ -84,6 +89,7 @@ extension PowerPolicy {
                     goal: .none, secondsLeft: .zero)
             }
         case .until(let second): left = untilNext(secondOfDay: second, from: state.wall, utcOffset: state.utcOffset)
+        case .nextCharge: left = untilCharge(state.nextCharge)
         }
         guard !state.acOnline || state.outlook != nil else {
             var budget = onAC(state)
@@ -146,6 +152,9 @@ extension PowerPolicy {
 
     /// Battery energies in watt-hours, as batteries are labelled.
     static func energyText(_ energy: Joules) -> String { scaled(energy.wattHours, "Wh") }
+
+    /// A day, where nobody looked for a habit.
+    private static func untilCharge(_ next: PowerState.NextCharge?) -> Seconds { max(Seconds(60), next?.left ?? Seconds(86400)) }
 
     /// Time until the local clock next shows `secondOfDay`: more than 0, at most a day.
     static func untilNext(secondOfDay: Int, from wall: WallTime, utcOffset: Seconds) -> Seconds {

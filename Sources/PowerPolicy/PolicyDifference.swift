@@ -8,6 +8,8 @@ extension PowerPolicy {
         public var value: String
         /// Nil: there is no default, the policy must say.
         public var standard: String?
+        /// True for what a schedule changes; `standard` is then what holds otherwise.
+        public var isSchedule = false
     }
 
     /// What the policy says that is not the default, in the order of the documentation.
@@ -22,7 +24,8 @@ extension PowerPolicy {
             let standard = Lifetime(end: lifetime.end)
             switch lifetime.end {
             case .duration(let duration): add("duration", clockText(duration.value), nil)
-            case .until(let second): add("until", "\(second < 36000 ? "0" : "")\(second / 3600):\(second % 3600 / 60 < 10 ? "0" : "")\(second % 3600 / 60)", nil)
+            case .until(let second): add("until", Self.timeOfDay(second), nil)
+            case .nextCharge: add("until", "next-charge", nil)
             }
             add("reserve_percent", decimal(lifetime.reserve * 100, places: 2), decimal(standard.reserve * 100, places: 2))
             add("margin", decimal(lifetime.margin, places: 4), decimal(standard.margin, places: 4))
@@ -45,6 +48,32 @@ extension PowerPolicy {
         }
         add("\"*\"", defaults, ModelRules())
         for (name, rules) in models.sorted(by: { $0.key < $1.key }) { add(name, rules, defaults) }
+        for entry in schedule {
+            let days = entry.days.count == 7 ? "" : " on " + Self.days(entry.days)
+            add("schedule \(entry.name)", "\(Self.timeOfDay(entry.from)) to \(Self.timeOfDay(entry.until))\(days)", nil)
+            // Only what is other then than it is otherwise.
+            let otherwise = plainDifferences
+            let then = entry.policy.differences
+            for difference in then where !otherwise.contains(where: { $0.key == difference.key && $0.value == difference.value }) {
+                let usual = otherwise.first { $0.key == difference.key }?.value ?? difference.standard
+                list.append(Difference(key: "schedule \(entry.name).\(difference.key)", value: difference.value, standard: usual, isSchedule: true))
+            }
+            for difference in otherwise where difference.standard != nil && entry.policy.kind.name == kind.name && !then.contains(where: { $0.key == difference.key }) {
+                list.append(Difference(key: "schedule \(entry.name).\(difference.key)", value: difference.standard ?? "", standard: difference.value, isSchedule: true))
+            }
+        }
         return list
+    }
+
+    private var plainDifferences: [Difference] {
+        var plain = self
+        plain.schedule = []
+        return plain.differences
+    }
+
+    /// `mon, tue`
+    private static func days(_ days: Set<Int>) -> String {
+        let names = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
+        return days.sorted().map { names[$0] }.joined(separator: ", ")
     }
 }

@@ -2,10 +2,10 @@ import ConfigDocument
 import Units
 
 extension PowerPolicy {
-    /// Reads the policy file at `path`.
+    /// Reads the policy file at `path` with its drop-ins, `PATH.d/*.toml`.
     /// - Throws: what `ConfigDocument.load` and `init(reading:)` throw.
     public static func load(_ path: String) throws(JouledError) -> PowerPolicy {
-        try PowerPolicy(reading: ConfigDocument.load(path))
+        try PowerPolicy(reading: document(path))
     }
 
     /// Reads a policy from its document.
@@ -25,8 +25,9 @@ extension PowerPolicy {
         case "unlimited": kind = .unlimited
         default: throw root.error("kind", "'\(name)' is none of lifetime, levels, fixed, unlimited")
         }
+        let schedule = try Self.schedule(root, document)
         try root.finish()
-        self.init(kind: kind, description: description, thermal: thermal, defaults: defaults, models: models)
+        self.init(kind: kind, description: description, thermal: thermal, defaults: defaults, models: models, schedule: schedule)
     }
 
     private static func lifetime(_ root: ConfigTable) throws(JouledError) -> Lifetime {
@@ -37,9 +38,10 @@ extension PowerPolicy {
         case (let duration?, nil):
             guard duration.value > 0 else { throw root.error("duration", "must be more than 0") }
             end = .duration(duration)
+        case (nil, "next-charge"): end = .nextCharge
         case (nil, let until?):
             guard let second = secondOfDay(until) else {
-                throw root.error("until", "'\(until)' is no time of day; write \"22:00\"")
+                throw root.error("until", "'\(until)' is no time of day; write \"22:00\", or \"next-charge\"")
             }
             end = .until(secondOfDay: second)
         case (nil, nil):

@@ -28,6 +28,8 @@ public struct PowerPolicy: Hashable, Sendable {
             case duration(Seconds)
             /// The next time that the local clock shows so many seconds after midnight.
             case until(secondOfDay: Int)
+            /// The next usual charge, as `ChargeHabit` tells it.
+            case nextCharge
         }
         public var end: End
         /// Share of a full battery, 0 to 1, that must be left at the end.
@@ -111,11 +113,14 @@ public struct PowerPolicy: Hashable, Sendable {
     /// For models that `models` does not name.
     public var defaults: ModelRules
     public var models: [String: ModelRules]
+    /// Parts of the day in which another policy holds; see `inForce`.
+    public var schedule: [ScheduleEntry] = []
 
     public init(
         kind: Kind, description: String = "", thermal: Thermal? = nil, defaults: ModelRules = ModelRules(),
-        models: [String: ModelRules] = [:]
+        models: [String: ModelRules] = [:], schedule: [ScheduleEntry] = []
     ) {
+        self.schedule = schedule
         self.kind = kind
         self.description = description
         self.thermal = thermal

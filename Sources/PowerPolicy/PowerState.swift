@@ -30,6 +30,17 @@ public struct PowerState: Hashable, Sendable {
         }
     }
 
+    /// When the device is next charged, as far as can be told.
+    public struct NextCharge: Hashable, Sendable {
+        public var left: Seconds
+        /// How that is known.
+        public var reason: String
+        public init(left: Seconds, reason: String) {
+            self.left = left
+            self.reason = reason
+        }
+    }
+
     /// What all streams together take when a joule must earn so much.
     public struct Rung: Hashable, Sendable {
         /// What a joule must earn, relative to what it earns on the whole (the rest of the device's joules included) in
@@ -71,6 +82,8 @@ public struct PowerState: Hashable, Sendable {
     /// The least that the streams which must not pause can run on; zero when there are none.
     public var least: Watts
     public var temperature: Celsius?
+    /// For policies that last until then.
+    public var nextCharge: NextCharge?
     public var wall: WallTime
     /// Local time minus UTC.
     public var utcOffset: Seconds
@@ -110,6 +123,15 @@ public struct PolicyMemory: Hashable, Sendable {
     /// Stored energy when the goal was found to be out of reach.
     public var hopelessSince: Joules?
     public init() {}
+
+    /// What is left of it where a schedule puts another policy in force: a duration goes on counting from when the operator
+    /// chose the file, and what was seen while cool stays true.
+    public var forSuccessor: PolicyMemory {
+        var next = PolicyMemory()
+        next.started = started
+        next.peak = peak
+        return next
+    }
 }
 
 /// What inference may draw now, and why.

@@ -48,6 +48,10 @@ public struct ScenarioOutcome: Sendable {
     public internal(set) var broken: [String] = []
     /// Energy that the accounts of income, base load and inference do not explain, as a share of the battery.
     public internal(set) var imbalance = 0.0
+    /// Decisions that changed something, where they are asked for.
+    public internal(set) var recorded: [DecisionEngine.Decision] = []
+    /// When streams ended, where decisions are recorded.
+    public internal(set) var ended: [(stream: UInt64, at: MonotonicTime)] = []
     /// Microseconds of each decision.
     public internal(set) var plannerTimes: [Double] = []
     private var goal = Budget.Goal.none

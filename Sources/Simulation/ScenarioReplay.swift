@@ -21,6 +21,8 @@ public struct ScenarioReplay: Sendable {
     public var tick = Seconds(60)
     /// What goes wrong; only for the daemon's engine.
     public var faults: [Fault] = []
+    /// Whether the outcome is to have the decisions with their inputs.
+    public var recordsDecisions = false
 
     public init(_ scenario: Scenario, controller: Controller = .jouled(nil)) {
         self.scenario = scenario
@@ -38,6 +40,7 @@ public struct ScenarioReplay: Sendable {
 private struct Run {
     let scenario: Scenario
     let tick: Double
+    let recordsDecisions: Bool
     var twin: DeviceTwin
     var mind: Mind
     var draws: Draws
@@ -56,6 +59,7 @@ private struct Run {
     init(_ replay: ScenarioReplay) {
         scenario = replay.scenario
         tick = replay.tick.value
+        recordsDecisions = replay.recordsDecisions
         telemetry = FaultyTelemetry(replay.faults)
         twin = DeviceTwin(scenario)
         draws = Draws(seed: scenario.seed)
@@ -184,6 +188,7 @@ private struct Run {
                     opened = true
                 } else if !twin.isLive(index), engine.placements[id] != nil {
                     engine.close(id)
+                    if recordsDecisions { outcome.ended.append((id, Self.time(twin.time))) }
                 }
             }
             mind = .engine(engine)
@@ -214,6 +219,7 @@ private struct Run {
                 guard let option = engine.placements[UInt64(index + 1)]?.option else { continue }
                 next[index] = scenario.choice(index, option.plan)
             }
+            if recordsDecisions, !decision.changes.isEmpty { outcome.recorded.append(decision) }
             outcome.note(decision, twin, changed: next != twin.choices, believed: believed, truth: twin.inferencePower)
             mind = .engine(engine)
         case .baseline(let baseline, let view):

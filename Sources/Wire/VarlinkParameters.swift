@@ -107,6 +107,17 @@ public struct VarlinkParameters: Sendable {
         try optionalObject(name).map { VarlinkParameters($0, path: prefix + name) }
     }
 
+    /// An array of structures, each to be read by a reader of its own (and finished there), or nil.
+    public mutating func optionalStructures(_ name: String) throws(JouledError) -> [VarlinkParameters]? {
+        let objects = try field(name, "an array of objects") { value -> [JSONObject]? in
+            guard let elements = value.arrayValue else { return nil }
+            let objects = elements.compactMap(\.objectValue)
+            return objects.count == elements.count ? objects : nil
+        }
+        let path = prefix + name
+        return objects.map { $0.enumerated().map { VarlinkParameters($1, path: "\(path)[\($0)]") } }
+    }
+
     // MARK: The end
 
     /// Refuses fields that no getter asked for. Call it after the last getter and before acting.

@@ -76,6 +76,8 @@ func explanation(_ error: VarlinkError) -> String {
     case "org.varlink.service.PermissionDenied": return "permission denied: this is for root and members of jouled-admin"
     case "io.jouled.Policy.UnknownPolicy": return "no policy '\(text("name"))'; there are: \(list("known"))"
     case "io.jouled.Policy.InvalidPolicy": return text("problem")
+    case "io.jouled.Policy.UnknownModel": return "no model '\(text("model"))'; there are: \(list("known"))"
+    case "io.jouled.Policy.TooManyHolds": return text("reason")
     case "org.varlink.service.InvalidParameter": return "parameter '\(text("parameter"))' is missing, unknown, of the wrong type or out of range"
     case "org.varlink.service.InterfaceNotFound": return "this jouled has no interface \(text("interface"))"
     case "org.varlink.service.MethodNotFound": return "this jouled has no method \(text("method"))"

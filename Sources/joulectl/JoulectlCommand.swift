@@ -12,9 +12,9 @@ struct JoulectlCommand: ParsableCommand {
         abstract: "Talk to jouled: stream signals, see where the battery goes, choose policies, prepare models.",
         version: DaemonVersion.text,
         subcommands: [
-            StatusCommand.self, StreamCommand.self, ModelsCommand.self, PowerCommand.self, PolicyCommand.self, ExplainCommand.self,
+            StatusCommand.self, StreamCommand.self, ModelsCommand.self, PowerCommand.self, PolicyCommand.self, HoldCommand.self, ExplainCommand.self,
             DecisionsCommand.self, CheckConfigCommand.self, ModelCommand.self, DemoCommand.self,
-            SimulateCommand.self,
+            SimulateCommand.self, ReplayCommand.self,
         ])
 }
 

@@ -46,10 +46,25 @@ public let powerInterfaceText = """
       secondsLeft: ?float,
       # Terms of the budget's arithmetic, each `name = value`.
       terms: []string,
+      # The part of the day whose rules hold, by the policy's schedule; null if none does.
+      schedule: ?string,
+      # What clients hold.
+      holds: []Hold,
       # Decisions so far.
       decisions: int,
       # What keeps the daemon from doing its job; empty when all is well.
       problems: []string
+    )
+
+    # What a client asks for as long as it lives; see io.jouled.Policy.Hold.
+    type Hold (
+      hold: int,
+      uid: int,
+      # Floors and policy, in words.
+      effect: string,
+      # The client's own words; empty for those who may not know.
+      reason: string,
+      sinceSeconds: float
     )
 
     # One change of plan.
@@ -140,7 +155,20 @@ public let policyInterfaceText = """
     # Reads the active policy's file again. A bad one changes nothing.
     method Reload() -> ()
 
+    type Floor (
+      # A model's name, or `*` for all.
+      model: string,
+      # Lowest acceptable quality of a variant, 0 to 1.
+      floor: float
+    )
+
+    # Asks for floors, or for another policy, until the connection is closed or upgraded. Give one of them at least. A policy is
+    # for admins. Floors that others ask for count for their own streams. Of several policies the newest holds.
+    method Hold(reason: string, floors: ?[]Floor, policy: ?string) -> (hold: int)
+
     error UnknownPolicy (name: string, known: []string)
+    error UnknownModel (model: string, known: []string)
+    error TooManyHolds (limit: int, reason: string)
     # The file is not valid; the policy in force stays.
     error InvalidPolicy (name: string, problem: string)
     """

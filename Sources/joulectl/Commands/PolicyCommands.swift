@@ -60,14 +60,15 @@ struct PolicyCommand: ParsableCommand {
 
 extension PolicyCommand {
     struct Diff: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "What a policy file says that differs from the defaults. Needs no daemon.")
+        static let configuration = CommandConfiguration(abstract: "What a policy file, with its drop-ins, says that differs from the defaults, and what its schedule changes. Needs no daemon.")
         @Argument(help: "The policy file.", completion: .file(extensions: ["toml"]))
         var file: String
 
         func run() throws {
             try reporting {
                 for difference in try PowerPolicy.load(file).differences {
-                    Console.out("\(difference.key) = \(difference.value)" + (difference.standard.map { "    (default: \($0))" } ?? ""))
+                    let other = difference.standard.map { "    (\(difference.isSchedule ? "otherwise" : "default"): \($0))" } ?? ""
+                    Console.out("\(difference.key) = \(difference.value)\(other)")
                 }
             }
         }
@@ -79,7 +80,10 @@ struct CheckConfigCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check-config",
         abstract: "Check jouled.toml and policy files; names file, line and key of what is wrong.",
-        discussion: "Without files, checks /etc/jouled/jouled.toml and every policy in its policy directory. Exit status 1 if anything is wrong.")
+        discussion: """
+            Without files, checks /etc/jouled/jouled.toml and every policy in its policy directory. Drop-ins (FILE.d/*.toml) are checked \
+            with the file that they belong to. Exit status 1 if anything is wrong.
+            """)
     @Argument(help: "Files to check: a policy is told from a daemon configuration by its key 'kind'.", completion: .file(extensions: ["toml"]))
     var files: [String] = []
 
@@ -92,13 +96,16 @@ struct CheckConfigCommand: ParsableCommand {
     /// - Returns: what is wrong with the file; nil if it is valid.
     private func check(_ file: String) -> String? {
         do throws(JouledError) {
-            let document = try ConfigDocument.load(file)
+            let dropIns = ConfigDocument.dropIns(of: file).count
+            let with = dropIns == 0 ? "" : " with \(dropIns) drop-in\(dropIns == 1 ? "" : "s")"
+            let document = try PowerPolicy.document(file)
             if document.root.contains("kind") {
                 let policy = try PowerPolicy(reading: document)
-                Console.out("\(file): a valid \(policy.kind.name) policy")
+                let parts = policy.schedule.isEmpty ? "" : ", \(policy.schedule.count) scheduled part\(policy.schedule.count == 1 ? "" : "s") of the day"
+                Console.out("\(file)\(with): a valid \(policy.kind.name) policy\(parts)")
             } else {
                 _ = try DaemonConfiguration(reading: document)
-                Console.out("\(file): a valid daemon configuration")
+                Console.out("\(file)\(with): a valid daemon configuration")
             }
             return nil
         } catch {

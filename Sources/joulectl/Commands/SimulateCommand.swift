@@ -1,4 +1,5 @@
 import ArgumentParser
+import DecisionRecords
 import PowerPolicy
 import Simulation
 import Units
@@ -29,6 +30,8 @@ struct SimulateCommand: ParsableCommand {
     var baseline: String?
     @Option(help: "Write a report with plots to this HTML file.")
     var report: String?
+    @Option(help: "Write every decision with its inputs to this file, as journalctl -o export would; joulectl replay reads it.")
+    var journal: String?
     @Flag(help: "Print exact planner times on standard error.")
     var timings = false
 
@@ -44,9 +47,13 @@ struct SimulateCommand: ParsableCommand {
             guard let file else { throw JouledError(.noScenario, "give a scenario file, or --random COUNT") }
             let scenario = try Scenario.load(file)
             let chosen = try policy.map { path throws(JouledError) in try PowerPolicy.load(path) }
+            var replay = ScenarioReplay(scenario, controller: .jouled(chosen))
+            replay.recordsDecisions = journal != nil
+            let outcome = replay.run()
+            if let journal { try AtomicFile.write([SimulatedJournal.bytes(of: outcome)], to: journal, mode: 0o644) }
             var result = ScenarioReport(
                 name: scenario.name, controller: policy ?? "jouled",
-                outcome: ScenarioReplay(scenario, controller: .jouled(chosen)).run(), oracle: Oracle(scenario).utility)
+                outcome: outcome, oracle: Oracle(scenario).utility)
             for baseline in try baselines() {
                 result.baselines.append((baseline.rawValue, ScenarioReplay(scenario, controller: .baseline(baseline)).run()))
             }

@@ -63,9 +63,14 @@ enum StatusText {
             lines.append("rest:       \(Watts(rest)) +- \(Watts(status.number("restDeviationWatts") ?? 0)) by the other parts of the device")
         }
         let left = status.number("secondsLeft").map { ", \(Seconds($0)) left" } ?? ""
-        lines.append("policy:     \(status.text("policy")); goal \(status.text("goal"))\(left)")
+        let part = status["schedule"]?.stringValue.map { " (part of the day: \($0))" } ?? ""
+        lines.append("policy:     \(status.text("policy"))\(part); goal \(status.text("goal"))\(left)")
         lines.append("because:    \(status.text("reason"))")
         lines.append("held back:  \(status.text("bindingConstraint"))")
+        for hold in status.list("holds") {
+            let reason = hold.text("reason")
+            lines.append("hold:       \(hold.text("effect")), by user \(hold.integer("uid")) for \(Seconds(hold.number("sinceSeconds") ?? 0))\(reason.isEmpty ? "" : ": \(reason)")")
+        }
         for problem in (battery.list("problems") + status.list("problems")).compactMap(\.stringValue) { lines.append("problem:    \(problem)") }
         return lines
     }

@@ -1,4 +1,5 @@
 import ConfigDocument
+import DecisionRecords
 import EnergyModel
 import JouledDaemon
 import JouledTestKit
@@ -13,7 +14,7 @@ import Wire
 /// A parser of what comes from outside, fed with bytes that may be anything. A trap or a hang is a defect; an error is the answer
 /// that bad input gets.
 public enum FuzzTarget: String, CaseIterable, Sendable {
-    case varlink, frames, json, configuration, policy, manifest, profile, scenario, sysfs, state, energy, ledger, handover, onnx, idl
+    case varlink, frames, json, configuration, policy, manifest, profile, scenario, sysfs, state, energy, ledger, handover, onnx, idl, journal, habit
 
     /// Runs the parser on `bytes`.
     public func run(_ bytes: [UInt8]) {
@@ -32,6 +33,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         case .ledger: _ = try? LedgerFile.check(Self.text(bytes))
         case .handover: _ = try? Handover.check(Self.text(bytes))
         case .onnx: Self.onnx(bytes)
+        case .journal: Self.journal(bytes)
+        case .habit: _ = try? ChargeHabit(persistentText: Self.text(bytes), name: "fuzz")
         case .idl: _ = try? VarlinkDefinition(parsing: Self.text(bytes))
         }
     }
@@ -100,6 +103,17 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
             let snapshot = reader.snapshot(at: MonotonicTime(nanoseconds: UInt64(second) * 1_000_000_000))
             precondition(snapshot.chargeFraction.map { (0...1).contains($0.value) } ?? true, "a charge of \(snapshot)")
             precondition(snapshot.draw.map(\.value.isFinite) ?? true && snapshot.energyNow.map(\.value.isFinite) ?? true, "\(snapshot)")
+        }
+    }
+
+    /// Records are also replayed: inputs that no daemon writes must not trap the planner.
+    private static func journal(_ bytes: [UInt8]) {
+        var journal = RecordedEvents(bytes, name: "fuzz")
+        guard let (events, _) = try? journal.all() else { return }
+        var whatIf = WhatIf(policy: PowerPolicy(kind: .lifetime(.init(end: .until(secondOfDay: 79200)))), named: "fuzz")
+        for event in events {
+            whatIf.take(event)
+            if case .decision(let record) = event { _ = record.replay() }
         }
     }
 
