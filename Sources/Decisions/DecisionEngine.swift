@@ -89,6 +89,8 @@ public struct DecisionEngine: Sendable {
         public var trigger: Trigger
         public var budget: Budget
         public var plan: Plan
+        /// What the plan had to respect.
+        public var limits: PlanLimits
         public var changes: [Change]
         public var state: PowerState
         /// What it was made from; nil where nothing had to be planned again.
@@ -217,6 +219,8 @@ public struct DecisionEngine: Sendable {
     /// Never plans `variant` of `model` again, because it failed on this device.
     public mutating func quarantine(model: String, variant: String) { quarantined.insert("\(model)/\(variant)") }
 
+    func isQuarantined(_ model: String, _ variant: String) -> Bool { quarantined.contains("\(model)/\(variant)") }
+
     /// Lets variants that failed be tried again, because what made them fail may have been repaired.
     public mutating func pardon() { quarantined = [] }
 
@@ -261,7 +265,7 @@ public struct DecisionEngine: Sendable {
             let running = runningPower().watts
             let fits = budget.watts.map { running <= $0 * (1 + Self.tolerance) } ?? true
             if fits, budget.goal == latest.budget.goal, (budget.hopeless == nil) == (latest.budget.hopeless == nil) {
-                let decision = Decision(trigger: trigger, budget: budget, plan: latest.plan, changes: [], state: state)
+                let decision = Decision(trigger: trigger, budget: budget, plan: latest.plan, limits: latest.limits, changes: [], state: state)
                 self.latest = decision
                 return decision
             }
@@ -290,7 +294,7 @@ public struct DecisionEngine: Sendable {
         }
         // Only what changes something is recorded.
         if !changes.isEmpty, inputs.state.outlook == nil { inputs.prospect = prospect(wall, utcOffset) }
-        let decision = Decision(trigger: trigger, budget: outcome.budget, plan: plan, changes: changes, state: outcome.state, inputs: inputs)
+        let decision = Decision(trigger: trigger, budget: outcome.budget, plan: plan, limits: outcome.limits, changes: changes, state: outcome.state, inputs: inputs)
         latest = decision
         return decision
     }

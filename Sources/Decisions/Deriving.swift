@@ -8,6 +8,8 @@ extension DecisionInputs {
     public struct Outcome: Sendable {
         public var budget: Budget
         public var plan: Plan
+        /// What the plan had to respect.
+        public var limits: PlanLimits
         /// The power state with what the streams add to it.
         public var state: PowerState
         /// What the policy remembers from now on.
@@ -55,7 +57,7 @@ extension DecisionInputs {
             planLimits.energyPrice = worth.price * budget.worth * DecisionEngine.priceShare
         }
         let plan = Planner.plan(demands, limits: planLimits)
-        return Outcome(budget: budget, plan: plan, state: state, memory: memory, price: price, options: options)
+        return Outcome(budget: budget, plan: plan, limits: planLimits, state: state, memory: memory, price: price, options: options)
     }
 
     /// What runs before the decision, by the energy model.

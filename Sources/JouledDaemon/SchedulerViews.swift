@@ -113,37 +113,6 @@ extension Scheduler {
         ]
     }
 
-    /// Plain words on one stream; nil if there is none with this id.
-    func explain(_ id: UInt64) -> JSONObject? {
-        guard let stream = streams[id], let placement = engine.placements[id], let latest = engine.latest else { return nil }
-        var lines = ["Stream \(id) (\(stream.displayName)) runs \(placement.option.map(Self.text) ?? "nothing: it is paused")."]
-        lines.append("Why: \(placement.reason).")
-        lines.append("Budget: \(latest.budget.watts.map { "\($0)" } ?? "no limit") (policy \(engine.policyName): \(latest.budget.reason)).")
-        lines += latest.budget.terms.map { "  \($0.name) = \($0.value)" }
-        lines.append("All streams together are planned at \(latest.plan.totalPower); what holds the plan back: \(latest.plan.bindingConstraint.description).")
-        if let option = placement.option {
-            let energy = option.energy
-            lines.append(
-                "Energy: \(energy.joules) +- \(energy.standardDeviation) per window (\(energy.basis.rawValue)), \(option.plan.power) in all; quality \(decimal(option.plan.quality, places: 4)) of 1.")
-        }
-        if !placement.runnerUp.isEmpty { lines.append("Runner-up: \(placement.runnerUp).") }
-        lines.append(better(than: placement, latest))
-        return ["lines": JSONValue(lines)]
-    }
-
-    /// What would have to change for better quality.
-    private func better(than placement: DecisionEngine.Placement, _ latest: DecisionEngine.Decision) -> String {
-        let now = placement.option?.plan
-        let options = RunOption.all(for: placement.request, by: engine.energy)
-        let best = options.filter { $0.plan.quality > (now?.quality ?? 0) + 1e-9 }.min { $0.plan.power < $1.plan.power }
-        guard let best else { return "Better quality: there is none; this is the best that the model offers." }
-        let more = best.plan.power - (now?.power ?? .zero)
-        guard latest.budget.watts != nil else {
-            return "Better quality: \(Self.text(best)) would give \(decimal(best.plan.quality, places: 4)); power is not what prevents it."
-        }
-        return "Better quality: \(Self.text(best)) would give \(decimal(best.plan.quality, places: 4)) and needs \(more) more."
-    }
-
     /// One line for `systemctl status`.
     var statusLine: String {
         var parts = ["\(streams.count) streams"]
@@ -152,7 +121,8 @@ extension Scheduler {
             if let watts = latest.budget.watts { parts.append("budget \(watts)") } else { parts.append("no power limit") }
         }
         if let charge = lastReading?.chargeFraction { parts.append("battery \(percent(charge))") } else { parts.append("no battery") }
-        parts.append("policy \(engine.policyName)")
+        parts.append("policy \(engine.policyName)" + (engine.scheduleEntry.map { " (\($0))" } ?? ""))
+        if !holds.all.isEmpty { parts.append("\(holds.all.count) hold\(holds.all.count == 1 ? "" : "s")") }
         if let trouble = standingProblems.first { parts.append(trouble) }
         return parts.joined(separator: ", ")
     }

@@ -65,7 +65,7 @@ extension PowerPolicy {
             return Budget(
                 watts: nil,
                 reason: "the goal cannot be met by what is known: \(energyText(now)) stored, the rest of the device takes \(energyText(outlook.total)) over \(clockText(left.value)) and \(energyText(reserve)) must be left; streams run for what they earn per joule, critical ones last",
-                terms: terms, goal: .infeasible, secondsLeft: left,
+                terms: terms, goal: .infeasible, secondsLeft: left, chance: chance,
                 hopeless: .init(rest: max(.zero, state.rest), left: begun.value > 0 ? min(1, now / begun) : 0))
         }
         memory.hopelessSince = nil
@@ -76,6 +76,6 @@ extension PowerPolicy {
             : "the goal is in doubt: \(steady) would be left for inference over \(clockText(left.value)), those that must run need \(state.least); streams are stretched, later paused, critical ones last"
         return Budget(
             watts: watts, reason: words, terms: terms, goal: feasible ? .feasible : .infeasible, secondsLeft: left,
-            worth: worth)
+            worth: worth, chance: chance)
     }
 }

@@ -172,6 +172,8 @@ public struct Budget: Hashable, Sendable {
     public var secondsLeft: Seconds?
     /// What a joule must earn, relative to what it earns on the whole; see `PowerState.Rung`.
     public var worth = 0.0
+    /// How likely the goal is met, 0 to 1, by the forecast of the rest of the device; nil where nothing is forecast.
+    public var chance: Double?
     /// Set while the goal is out of reach by more than the forecast's doubt.
     public var hopeless: Hopeless?
 }

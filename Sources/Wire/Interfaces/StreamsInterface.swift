@@ -116,8 +116,68 @@ public let streamsInterfaceText = """
     # Energy by stream and variant, closed streams included.
     method Ledger() -> (entries: []LedgerEntry)
 
-    # Why a stream runs as it does, what would have to change for better quality, and how sure that is.
-    method Explain(stream: int) -> (lines: []string)
+    # What a stream runs, and what that is expected to take.
+    type Running (
+      variant: string,
+      unit: string,
+      cadence: int,
+      coalescing: int,
+      quality: float,
+      watts: float,
+      joulesPerWindow: float,
+      # Between these it is with a certainty of 90 %.
+      joulesLow: float,
+      joulesHigh: float,
+      # How that is known: metered, battery or modelled.
+      basis: string
+    )
+
+    # What stands against an option.
+    type Need (
+      # power, time, memory, deadline, floor, weight, change (it gains less than a change must), dwell (it changed lately), or failed.
+      kind: string,
+      # So much more (for a floor: less) is needed.
+      missing: float,
+      unit: string,
+      text: string
+    )
+
+    # A better way to run a stream; all of its needs would have to be met.
+    type Upgrade (
+      variant: string,
+      unit: string,
+      cadence: int,
+      coalescing: int,
+      quality: float,
+      watts: float,
+      # Than what runs now.
+      moreWatts: float,
+      needs: []Need
+    )
+
+    # Why a stream runs as it does, what would have to change for better quality, and how sure that is: as figures, and in words
+    # (`lines`).
+    method Explain(stream: int) -> (
+      stream: int,
+      name: string,
+      model: string,
+      paused: bool,
+      reason: string,
+      policy: string,
+      schedule: ?string,
+      budgetWatts: ?float,
+      budgetReason: string,
+      plannedWatts: float,
+      bindingConstraint: string,
+      goal: string,
+      # 0 to 1; null where nothing is forecast.
+      chanceOfGoal: ?float,
+      runnerUp: string,
+      better: []Upgrade,
+      lines: []string,
+      # null while it is paused.
+      runs: ?Running
+    )
 
     # No such model; `known` lists those there are.
     error UnknownModel (model: string, known: []string)

@@ -126,7 +126,11 @@ struct ModelsCommand: ParsableCommand {
 /// Why a stream runs as it does.
 struct ExplainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "explain", abstract: "Why a stream runs as it does, and what would have to change for better quality.")
+        commandName: "explain", abstract: "Why a stream runs as it does, how sure that is, and what would have to change for better quality.",
+        discussion: """
+            Needs are what is missing while all other streams keep what they have: watts, time on a unit, memory, lateness that the \
+            client tolerates, a floor, a weight. Energy is given with the interval that it is in with 90 % certainty, and with how it is known.
+            """)
     @OptionGroup var daemon: DaemonOptions
     @OptionGroup var table: TableOptions
     @Argument(help: "Number or name of a stream; all streams if left out.")
