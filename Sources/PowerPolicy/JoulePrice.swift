@@ -16,16 +16,17 @@ struct JoulePrice {
     /// Nothing earns more than this many times what a joule earns on the whole: where all but nothing is left, the
     /// forecast is not good enough to tell the cheapest stream from the next.
     static let most = 20.0
-    /// Chance, when all time is left, that streams will come which leave the present ones `share` of the power.
-    static let arrivals = (chance: 0.2, share: 0.3)
+    /// Chance, when all time is left, that streams will come which leave the present ones `share` of the power. It falls with
+    /// the square of the time left: later they have less time to come in, and less to take from.
+    static let arrivals = (chance: 0.15, share: 0.4)
     /// Weight of futures in which there is something for inference, but less than it ordinarily needs. Operators ask
     /// for what a device does on an ordinary day.
     static let poorWeight = 0.5
     /// From this worth on, what streams buy counts as ordinarily needed.
     static let neededWorth = 0.5
     /// Chance, when all time is left, of an income or a lull of which nothing was seen yet. A goal that only such luck
-    /// can meet was most likely set in view of it.
-    static let luckChance = 0.8
+    /// can meet was most likely set in view of it. It falls with the time left.
+    static let luckChance = 0.7
     /// What a joule must then earn, relative to where every stream just has nearly all of its best utility.
     static let luckyWorth = 0.6
 
@@ -44,7 +45,7 @@ struct JoulePrice {
     /// - Returns: the price, relative to what a joule earns on the whole, and how likely the goal can be met.
     func expected(_ affordable: (Double) -> Watts) -> (worth: Double, chance: Double) {
         let needed = rungs.last { $0.worth > Self.neededWorth }?.mean ?? .zero
-        let arrival = Self.arrivals.chance * share
+        let arrival = Self.arrivals.chance * share * share
         var sum = 0.0
         var weight = 0.0
         var chance = 0.0
@@ -58,7 +59,7 @@ struct JoulePrice {
             sum += part * ((1 - arrival) * worth(at: power) + arrival * worth(at: power * Self.arrivals.share))
         }
         let mean = weight > 0 ? sum / weight : min(Self.most, rungs.first { $0.worth.isFinite }?.worth ?? 0)
-        let luck = Self.luckChance * share.squareRoot()
+        let luck = Self.luckChance * share
         let lucky = luck / (luck + (1 - luck) * max(chance, 1e-6))
         return (mean + (min(mean, ordinary * Self.luckyWorth) - mean) * lucky, chance)
     }
