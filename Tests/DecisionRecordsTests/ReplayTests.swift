@@ -95,7 +95,8 @@ struct ReplayTests {
 
     @Test("Another policy differs where it must", arguments: [UInt64(503), 506])
     func anotherPolicy(seed: UInt64) {
-        let events = events(RandomScenario.make(seed: seed))
+        let scenario = RandomScenario.make(seed: seed)
+        let events = events(scenario)
         var starved = WhatIf(policy: PowerPolicy(kind: .fixed(.zero)), named: "starved")
         var free = WhatIf(policy: PowerPolicy(kind: .unlimited), named: "free")
         for event in events {
@@ -107,6 +108,10 @@ struct ReplayTests {
             #expect(poor.recorded == rich.recorded)
             #expect(rich.other.paused == .zero, "seed \(seed): \(rich)")
             #expect(rich.other.quality >= rich.recorded.quality - 1e-9, "seed \(seed): \(rich)")
+            // At its best a stream answers every window.
+            let windows = rich.other.running / scenario.streams[Int(rich.stream) - 1].hop
+            #expect(abs(rich.other.windows - windows) <= 1e-9 * windows, "seed \(seed): \(rich)")
+            #expect(poor.other.windows <= poor.recorded.windows, "seed \(seed): \(poor)")
         }
         let sums = starved.accounts.reduce((Joules.zero, Joules.zero)) { ($0.0 + $1.recorded.energy, $0.1 + $1.other.energy) }
         #expect(sums.1 < sums.0)
