@@ -65,13 +65,7 @@ private struct Run {
         draws = Draws(seed: scenario.seed)
         switch replay.controller {
         case .jouled(let policy):
-            var policy = policy ?? PowerPolicy(kind: .lifetime(.init(end: .duration(scenario.goal.until))))
-            if case .lifetime(var lifetime) = policy.kind {
-                lifetime.end = .duration(scenario.goal.until)
-                lifetime.reserve = scenario.goal.reserve
-                lifetime.capacity = scenario.battery.capacity
-                policy.kind = .lifetime(lifetime)
-            }
+            let policy = Self.policy(policy ?? PowerPolicy(kind: .lifetime(.init(end: .duration(scenario.goal.until)))), for: scenario)
             mind = .engine(
                 DecisionEngine(
                     policyName: "simulated", policy: policy,
@@ -81,6 +75,19 @@ private struct Run {
         case .baseline(let baseline):
             mind = .baseline(baseline, BaselineView(scenario))
         }
+    }
+
+    /// A policy with the scenario's goal, in all parts of the day.
+    private static func policy(_ policy: PowerPolicy, for scenario: Scenario) -> PowerPolicy {
+        var policy = policy
+        if case .lifetime(var lifetime) = policy.kind {
+            lifetime.end = .duration(scenario.goal.until)
+            lifetime.reserve = scenario.goal.reserve
+            lifetime.capacity = scenario.battery.capacity
+            policy.kind = .lifetime(lifetime)
+        }
+        for index in policy.schedule.indices { policy.schedule[index].policy = Self.policy(policy.schedule[index].policy, for: scenario) }
+        return policy
     }
 
     static func time(_ seconds: Double) -> MonotonicTime { MonotonicTime(nanoseconds: UInt64((1000 + seconds) * 1e9)) }

@@ -81,6 +81,26 @@ struct ReplayTests {
         #expect(past(scenario) == past(other), "seed \(seed)")
     }
 
+    @Test("The scenario's goal holds in all parts of a policy's day, and a part that changes nothing changes nothing")
+    func scheduled() {
+        let scenario = RandomScenario.make(seed: 12)
+        let plain = PowerPolicy(kind: .lifetime(.init(end: .duration(Seconds(1)))))
+        var parted = plain
+        parted.schedule = [
+            .init(name: "afternoon", from: 3 * 3600, until: 9 * 3600, policy: PowerPolicy(kind: .lifetime(.init(end: .nextCharge, reserve: 0.5)))),
+            .init(name: "night", from: 8 * 3600, until: 3600, policy: plain),
+        ]
+        let usual = ScenarioReplay(scenario, controller: .jouled(plain)).run()
+        let outcome = ScenarioReplay(scenario, controller: .jouled(parted)).run()
+        #expect(outcome.goalMet == usual.goalMet)
+        #expect(outcome.moments == usual.moments)
+        // One that does change something is followed.
+        parted.schedule[0].policy = PowerPolicy(kind: .fixed(.zero))
+        let dark = ScenarioReplay(scenario, controller: .jouled(parted)).run()
+        #expect(dark.moments.contains { (4 * 3600.0)...(7 * 3600) ~= $0.time && $0.budget == 0 })
+        #expect(!dark.moments.contains { $0.time < 3 * 3600 && $0.budget == 0 })
+    }
+
     /// A regression guard over all kinds of days; the distribution over many more is in docs/energy-model.md.
     @Test("Random days: goals met, floors and critical streams kept, near the optimum")
     func randomDays() {
