@@ -4,7 +4,7 @@ import Units
 ///
 /// Waking for each chunk costs more than the inference, so a stream in steady state is read on a grid of its period
 /// (a multiple of its hop), shared by all streams because the grid starts at the clock's zero. A stream that cannot wait that
-/// long is read whenever bytes arrive. A silent stream costs no timer: after `patience` empty reads it waits for readiness.
+/// long is read when bytes arrive, or when by their pace the ones that complete a window will have arrived. A silent stream costs no timer: after `patience` empty reads it waits for readiness.
 public struct DrainSchedule: Sendable {
     public enum Wait: Sendable, Equatable {
         /// Read at this time.
@@ -25,6 +25,7 @@ public struct DrainSchedule: Sendable {
     /// Time between reads in steady state; nil reads on readiness.
     public private(set) var period: Seconds?
     private var emptyReads = 0
+    private var forecast = ArrivalForecast()
     /// Since the socket was last found full: when that was, and how much signal came after it.
     private var push: (since: MonotonicTime, time: Seconds)?
     public private(set) var wait = Wait.readable
@@ -32,7 +33,10 @@ public struct DrainSchedule: Sendable {
     public init() {}
 
     /// - Parameter period: time between reads; nil reads whenever bytes arrive.
-    public mutating func set(period: Seconds?) { self.period = period }
+    public mutating func set(period: Seconds?) {
+        if period != self.period { forecast.forget() }
+        self.period = period
+    }
 
     /// After a read that found nothing.
     public mutating func foundNothing(at now: MonotonicTime) {
@@ -42,6 +46,8 @@ public struct DrainSchedule: Sendable {
             return
         }
         emptyReads += 1
+        // A piece that a forecast came too early for is still to come.
+        forecast.foundNothing()
         wait = emptyReads >= Self.patience ? .readable : next(after: now)
     }
 
@@ -49,7 +55,12 @@ public struct DrainSchedule: Sendable {
     /// - Parameters:
     ///   - time: how much signal was taken.
     ///   - limit: time in which the socket would be half full again, so that the client is never held up.
-    public mutating func tookAll(at now: MonotonicTime, time: Seconds = .zero, within limit: Seconds = Seconds(.infinity)) {
+    ///   - missing: how much signal the next window that will be answered still needs.
+    ///   - tolerance: how late a result may be.
+    public mutating func tookAll(
+        at now: MonotonicTime, time: Seconds = .zero, within limit: Seconds = Seconds(.infinity), missing: Seconds = .zero,
+        tolerance: Seconds = .zero
+    ) {
         emptyReads = 0
         if let last = push {
             let total = last.time + time
@@ -60,7 +71,11 @@ public struct DrainSchedule: Sendable {
             }
             push = nil
         }
-        wait = next(after: now)
+        if period == nil, let due = forecast.next(after: now, time: time, missing: missing, tolerance: tolerance) {
+            wait = .until(due)
+        } else {
+            wait = next(after: now)
+        }
         if case .until(let time) = wait, time.since(now) > limit { wait = .until(now.advanced(by: limit)) }
     }
 
@@ -68,6 +83,7 @@ public struct DrainSchedule: Sendable {
     /// to be scheduled and to fill the socket again, and again for as long as it sends faster than twice its rate.
     public mutating func wasFull(at now: MonotonicTime) {
         emptyReads = 0
+        forecast.forget()
         push = (now, .zero)
         wait = .until(now.advanced(by: Self.moment))
     }
@@ -75,6 +91,7 @@ public struct DrainSchedule: Sendable {
     /// After a turn that left bytes in the socket.
     public mutating func leftMore() {
         emptyReads = 0
+        forecast.forget()
         wait = .now
     }
 

@@ -180,7 +180,9 @@ public actor StreamSession {
             let load = SocketLoad(
                 bytes: read, frames: parser.frameOrdinal - framesBefore,
                 time: Seconds(Double(assembler.endOfSamples &- samplesBefore) / contract.sampleRateHz))
-            load.isNearlyFull ? schedule.wasFull(at: now) : schedule.tookAll(at: now, time: load.time, within: load.timeToHalfFull)
+            if load.isNearlyFull { return schedule.wasFull(at: now) }
+            schedule.tookAll(
+                at: now, time: load.time, within: load.timeToHalfFull, missing: missing, tolerance: contract.latencyTolerance)
         }
         while phase == .receiving {
             let now = clocks.monotonic()
@@ -210,6 +212,13 @@ public actor StreamSession {
             }
             if count < limit { return tookAll(at: now) }
         }
+    }
+
+    /// How much signal the next window that will be answered still needs.
+    private var missing: Seconds {
+        let cadence = UInt64(max(1, assignment.cadence))
+        let skipped = (cadence - assembler.windowNumber % cadence) % cadence
+        return Seconds(Double(contract.window + Int(skipped) * contract.hop - assembler.pendingSamples) / contract.sampleRateHz)
     }
 
     private func endOfInput(error number: Int32) {
