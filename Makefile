@@ -14,7 +14,7 @@ ORT := $(DEPS)/lib/libonnxruntime.so.1.32.0
 DRAIN ?= 1.0
 SECONDS_ ?= 60
 
-.PHONY: help setup build bundles profile demo test test-system check install deb fuzz soak test-sanitizers clean distclean
+.PHONY: bench-planner help setup build bundles profile demo test test-system check install deb fuzz soak test-sanitizers clean distclean
 
 help:
 	@echo 'make demo      set up, build, and show jouled at work for a minute (DRAIN=0.8: drain the battery slower)'
@@ -25,6 +25,7 @@ help:
 	@echo 'make check     check the configuration, policies and units in this tree'
 	@echo 'make install   install under DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) (after make build)'
 	@echo 'make deb       a Debian package in .build/deb, judged by lintian'
+	@echo 'make bench-planner  CPU time of plans of 8 and 64 streams beside their goals'
 	@echo 'make fuzz      libFuzzer over all parsers, FUZZ_SECONDS=60 each'
 	@echo 'make soak      SOAK_SECONDS=600 of 32 streams whose clients come, go, stall and die'
 	@echo 'make test-sanitizers  the tests under the address and the thread sanitizer'
@@ -81,6 +82,11 @@ install:
 # Built, packed and judged by lintian; the package is left in .build/deb.
 deb: build
 	packaging/deb.sh . .build/deb
+
+# CPU time of plans of 8 and 64 streams beside their goals; exit status 1 where one is missed.
+bench-planner:
+	swift build -c release --product planner-bench
+	.build/release/planner-bench
 
 # libFuzzer over all parsers of what comes from outside; new inputs stay in .build/fuzz/corpus, crashes are left beside them.
 FUZZ_SECONDS ?= 60

@@ -94,6 +94,9 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        // How long plans take; run by `make bench-planner`.
+        .executableTarget(name: "planner-bench", dependencies: ["Planner", "Units"], path: "Benchmarks/Planner", swiftSettings: strict),
+
         // Tests.
         module("JouledTestKit", ["Units"]),
         .target(

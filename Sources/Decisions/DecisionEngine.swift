@@ -129,7 +129,7 @@ public struct DecisionEngine: Sendable {
     static let changeCostWithoutLimit = 0.0002
     /// Search effort of a plan: about 3 ms. Only dozens of streams under tight memory need more; their plan then says
     /// how far from the optimum it may be.
-    static let nodeLimit = 120_000
+    static let nodeLimit = 100_000
     var memory = PolicyMemory()
     private var reading: Reading?
     private var own = Watts.zero

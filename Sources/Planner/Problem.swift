@@ -72,7 +72,16 @@ struct Prepared {
         for demand in demands {
             var unitRow: [Int] = []
             var artefactRow: [Int] = []
+            var previous: PlanOption?
             for option in demand.options {
+                // Options of one artefact mostly come together, and names are dear to look up.
+                if let previous, option.sameArtefact(as: previous), let unit = unitRow.last, let artefact = artefactRow.last {
+                    unitRow.append(unit)
+                    artefactRow.append(artefact)
+                    artefactBytes[artefact] = max(artefactBytes[artefact], option.residentBytes)
+                    continue
+                }
+                previous = option
                 unitRow.append(units.index(of: option.unit))
                 let artefact = artefacts.index(of: "\(demand.model)\u{0}\(option.variant)\u{0}\(option.unit)")
                 if artefact == artefactBytes.count { artefactBytes.append(0) }

@@ -20,8 +20,8 @@ struct Solver {
     private(set) var isProven = false
     private var relaxations = 0
     /// What the search has cost so far, relaxations included, in nodes of the search tree: an option
-    /// looked at in a relaxation takes about a quarter of a node's time.
-    var effort: Int { nodes + relaxations * problem.value.count / 4 }
+    /// looked at in a relaxation takes about a third of a node's time, and making the problem as much as six of them.
+    var effort: Int { nodes + (relaxations + 6) * problem.value.count / 3 }
     /// Price of power at the root: value per watt.
     var powerPrice: Double { prices[0] }
 
@@ -29,7 +29,14 @@ struct Solver {
     private var prices: [Double]
     private let caps: [Double]
     /// Shared memory charged to one user, by option.
-    private var share: [Double]
+    private let share: [Double]
+    /// The options side by side, as the relaxation reads them.
+    private let rows: [Row]
+
+    private struct Row {
+        var value, power, share, time: Double
+        var unit: Int
+    }
     private(set) var picks: [Int]
     /// Use of each resource by `picks`.
     private var use: [Double]
@@ -59,7 +66,13 @@ struct Solver {
                 }
             }
         }
-        share = problem.artefact.map { $0 < 0 ? 0 : problem.artefactBytes[$0] / users[$0] }
+        let share = problem.artefact.map { $0 < 0 ? 0 : problem.artefactBytes[$0] / users[$0] }
+        self.share = share
+        rows = problem.value.indices.map {
+            Row(
+                value: problem.value[$0], power: problem.power[$0], share: share[$0],
+                time: problem.unit[$0] < 0 ? 0 : problem.utilization[$0], unit: max(0, problem.unit[$0]))
+        }
     }
 
     /// Runs the search; `best` then holds an option index per stream: the optimum, unless that is
@@ -77,16 +90,17 @@ struct Solver {
             (problem.starts[stream]..<problem.starts[stream + 1]).first { problem.source[$0] == -1 } ?? problem.starts[stream]
         })
         price()
+        // Below the root there is an incumbent already.
+        if cutoff == -.infinity { repair() }
         polish()
     }
 
     // MARK: - Relaxation
 
-    private func reduced(_ option: Int) -> Double {
-        let unit = problem.unit[option]
-        var value = problem.value[option] - prices[0] * problem.power[option] - prices[1] * share[option]
-        if unit >= 0 { value -= prices[2 + unit] * problem.utilization[option] }
-        return value
+    private func reduced(_ option: Int, at prices: [Double]) -> Double {
+        let row = rows[option]
+        let time = prices.count > 2 ? prices[2 + row.unit] * row.time : 0
+        return row.value - prices[0] * row.power - prices[1] * row.share - time
     }
 
     /// Picks each stream's best option at the present prices; returns the bound.
@@ -98,21 +112,29 @@ struct Solver {
             // A price on an unlimited resource stays 0, and 0 x infinity is no number.
             if prices[index] > 0 { total += prices[index] * caps[index] }
         }
-        for stream in 0..<problem.streamCount {
-            var pick = problem.starts[stream]
-            var top = reduced(pick)
-            for option in problem.starts[stream] + 1..<problem.starts[stream + 1] {
-                let value = reduced(option)
-                if value > top {
-                    top = value
-                    pick = option
+        let (power, memory) = (prices[0], prices[1])
+        rows.withUnsafeBufferPointer { rows in
+            prices.withUnsafeBufferPointer { prices in
+                for stream in 0..<problem.streamCount {
+                    var pick = problem.starts[stream]
+                    var top = -Double.infinity
+                    for option in problem.starts[stream]..<problem.starts[stream + 1] {
+                        let row = rows[option]
+                        var value = row.value - power * row.power - memory * row.share
+                        if row.time > 0 { value -= prices[2 + row.unit] * row.time }
+                        if value > top {
+                            top = value
+                            pick = option
+                        }
+                    }
+                    picks[stream] = pick
+                    total += top
+                    let row = rows[pick]
+                    use[0] += row.power
+                    use[1] += row.share
+                    if row.time > 0 { use[2 + row.unit] += row.time }
                 }
             }
-            picks[stream] = pick
-            total += top
-            use[0] += problem.power[pick]
-            use[1] += share[pick]
-            if problem.unit[pick] >= 0 { use[2 + problem.unit[pick]] += problem.utilization[pick] }
         }
         return total
     }
@@ -133,7 +155,8 @@ struct Solver {
     private mutating func price() {
         step()
         let mostValue = problem.value.reduce(0) { max($0, $1.magnitude) }
-        for _ in 0..<4 {
+        // The first passes need not be exact: what they find moves with the other prices.
+        for precision in [1e-2, 1e-3, 1e-4, 1e-5] {
             let before = bound
             for index in caps.indices where caps[index].isFinite {
                 guard isOver(index) || prices[index] > 0 else { continue }
@@ -148,7 +171,7 @@ struct Solver {
                     prices[index] = high
                     step()
                 }
-                while high - low > 1e-6 * high {
+                while high - low > precision * high {
                     prices[index] = (low + high) / 2
                     step()
                     if isOver(index) { low = prices[index] } else { high = prices[index] }
@@ -157,12 +180,45 @@ struct Solver {
                 prices[index] = high
                 step()
             }
-            // One resource alone is solved by one pass; several by as many as still help.
-            if prices.count(where: { $0 > 0 }) < 2 || before - bound <= 1e-6 * bound.magnitude { break }
+            // As many passes as still help: the search closes a small gap sooner than prices do.
+            if before - bound <= 0.02 * (bound - bestValue) { break }
         }
+        descend()
         prices = bestPrices
         bound = relax()
     }
+
+    /// Lowers the bound by all prices at once: one after another gets stuck where the bound has an edge. Subgradient steps whose
+    /// length is what is left to the incumbent (Polyak 1969).
+    private mutating func descend() {
+        guard prices.count(where: { $0 > 0 }) > 1 else { return }
+        prices = bestPrices
+        _ = relax()
+        var reach = 1.0
+        var last = bound
+        for round in 1...Self.descents {
+            var norm = 0.0
+            var slopes = prices
+            for index in caps.indices {
+                guard caps[index].isFinite, caps[index] > 0 else { slopes[index] = 0; continue }
+                // In shares of the capacity, so that watts and bytes weigh alike.
+                let slope = use[index] / caps[index] - 1
+                slopes[index] = prices[index] > 0 || slope > 0 ? slope : 0
+                norm += slopes[index] * slopes[index]
+            }
+            let left = bound - bestValue
+            guard norm > 1e-18, left > Self.epsilon else { return }
+            for index in caps.indices where slopes[index] != 0 {
+                prices[index] = max(0, prices[index] + reach * 0.5 * left / norm * slopes[index] / caps[index])
+            }
+            step()
+            if round.isMultiple(of: 8) {
+                if last - bound < 0.01 * left { reach *= 0.5 }
+                last = bound
+            }
+        }
+    }
+    private static let descents = 32
 
     // MARK: - Incumbent
 
@@ -174,26 +230,63 @@ struct Solver {
         bestValue = value
     }
 
-    /// Raises the incumbent one stream at a time, as long as that helps.
+    /// Makes the picks at the best prices feasible, by the changes that cost the least value for what they give back of what is
+    /// over its limit.
+    private mutating func repair() {
+        var choice = picks
+        var use = Use(problem, choice)
+        for _ in 0..<4 * problem.streamCount {
+            if use.fits(problem) { return offer(choice) }
+            let over = caps.indices.map { max(0, use.amount($0) / max(caps[$0], 1e-12) - 1) / max(caps[$0], 1e-12) }
+            func weighed(_ option: Int) -> Double {
+                let row = rows[option]
+                return over[0] * row.power + over[1] * row.share + (row.time > 0 ? over[2 + row.unit] * row.time : 0)
+            }
+            var best: (stream: Int, option: Int, rate: Double)?
+            for stream in choice.indices {
+                let now = weighed(choice[stream])
+                guard now > 0 else { continue }
+                for option in problem.starts[stream]..<problem.starts[stream + 1] {
+                    let relief = now - weighed(option)
+                    guard relief > 1e-12 * now else { continue }
+                    let rate = (rows[choice[stream]].value - rows[option].value) / relief
+                    if rate < best?.rate ?? .infinity { best = (stream, option, rate) }
+                }
+            }
+            guard let best else { return }
+            use.remove(choice[best.stream], problem)
+            use.add(best.option, problem)
+            choice[best.stream] = best.option
+        }
+    }
+
+    /// Raises the incumbent one stream at a time, what gains most for its price first, as long as that helps.
     private mutating func polish() {
         var use = Use(problem, best)
         var improved = true
         while improved {
             improved = false
-            for stream in 0..<problem.streamCount {
-                let old = best[stream]
-                for option in problem.starts[stream]..<problem.starts[stream + 1] {
-                    guard problem.value[option] > problem.value[best[stream]] + Self.epsilon else { continue }
-                    use.remove(best[stream], problem)
-                    use.add(option, problem)
-                    if use.fits(problem) {
-                        best[stream] = option
-                    } else {
-                        use.remove(option, problem)
-                        use.add(best[stream], problem)
-                    }
+            var moves: [(stream: Int, option: Int, rate: Double)] = []
+            for stream in best.indices {
+                let value = rows[best[stream]].value
+                let reduced = self.reduced(best[stream], at: prices)
+                for option in problem.starts[stream]..<problem.starts[stream + 1] where rows[option].value > value + Self.epsilon {
+                    let gain = rows[option].value - value
+                    let price = gain - (self.reduced(option, at: prices) - reduced)
+                    moves.append((stream, option, gain / max(price, 1e-12)))
                 }
-                if best[stream] != old { improved = true }
+            }
+            moves.sort { ($1.rate, $0.option) < ($0.rate, $1.option) }
+            for move in moves where rows[move.option].value > rows[best[move.stream]].value + Self.epsilon {
+                use.remove(best[move.stream], problem)
+                use.add(move.option, problem)
+                if use.fits(problem) {
+                    best[move.stream] = move.option
+                    improved = true
+                } else {
+                    use.remove(move.option, problem)
+                    use.add(best[move.stream], problem)
+                }
             }
         }
         bestValue = best.reduce(0) { $0 + problem.value[$1] }
@@ -210,7 +303,7 @@ struct Solver {
         // What the bound cannot rule out, best first; streams with the most to lose first.
         var lists: [(stream: Int, options: [(index: Int, reduced: Double)], spread: Double)] = []
         for stream in 0..<problem.streamCount {
-            var options = (problem.starts[stream]..<problem.starts[stream + 1]).map { (index: $0, reduced: reduced($0)) }
+            var options = (problem.starts[stream]..<problem.starts[stream + 1]).map { (index: $0, reduced: reduced($0, at: prices)) }
             options.sort { ($1.reduced, $0.index) < ($0.reduced, $1.index) }
             let top = options[0].reduced
             options.removeAll { bound - top + $0.reduced <= target + Self.epsilon }
@@ -226,12 +319,10 @@ struct Solver {
         for list in lists {
             tree.streams.append(list.stream)
             tree.indices.append(contentsOf: list.options.map(\.index))
-            tree.reduced.append(contentsOf: list.options.map(\.reduced))
             tree.starts.append(tree.indices.count)
         }
-        var constant = bound
-        for list in lists { constant -= list.options[0].reduced }
-        tree.run(constant: constant)
+        tree.reduced = tree.indices.map { reduced($0, at: prices) }
+        tree.run(constant: lists.reduce(bound) { $0 - $1.options[0].reduced })
         nodes = tree.nodes
         if tree.found {
             for (position, stream) in tree.streams.enumerated() { best[stream] = tree.best[position] }
