@@ -14,12 +14,13 @@ ORT := $(DEPS)/lib/libonnxruntime.so.1.32.0
 DRAIN ?= 1.0
 SECONDS_ ?= 60
 
-.PHONY: help setup build bundles profile demo test test-system check install deb fuzz soak test-sanitizers clean distclean
+.PHONY: help setup build bundles profile demo test test-system check install deb fuzz soak test-sanitizers test-varlinkctl clean distclean
 
 help:
 	@echo 'make demo      set up, build, and show jouled at work for a minute (DRAIN=0.8: drain the battery slower)'
 	@echo 'make test      set up, build, run all tests'
 	@echo 'make test-system  boot real systemd in a container and run the service there (root)'
+	@echo "make test-varlinkctl  systemd 257's own Varlink client against the daemon (unpacks Debian 13's into $(DEPS))"
 	@echo 'make build     release build of jouled and joulectl'
 	@echo 'make bundles   quantize, validate and publish the models into $(DEPS)/bundles, by the recipes in setup/models'
 	@echo 'make check     check the configuration, policies and units in this tree'
@@ -57,6 +58,10 @@ test: bundles
 # Real systemd and journald in a container; needs root and systemd-container.
 test-system: profile deb
 	Tests/System/run.sh
+
+test-varlinkctl: bundles
+	swift build --product jouled
+	Tests/Varlinkctl/run.sh .build/debug/jouled $(abspath $(DEPS))/bundles $(abspath $(ORT))
 
 check: build
 	$(RELEASE_BIN)/joulectl check-config config/jouled.toml config/policies/*.toml

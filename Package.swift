@@ -66,6 +66,9 @@ let package = Package(
         module("PowerPolicy", ["Units", "ConfigDocument"]),
         module("Quantizer", ["Units", "ConfigDocument", "Wire", "OnnxGraph", "ModelStore", "EnergyModel", "InferenceRuntime", "StreamSessions", "CLinux"]),
 
+        // Files and sensors as sources of streams; recordings are read as calibration reads them.
+        module("SignalSources", ["Units", "PowerTelemetry", "Quantizer"]),
+
         // The decision loop as a value, between floors 3 and 4: the daemon and the simulator run the same one.
         module("Decisions", ["Units", "EnergyModel", "PowerPolicy", "Planner"]),
 
@@ -89,7 +92,7 @@ let package = Package(
             name: "joulectl",
             dependencies: [
                 "JouledClient", "ConfigDocument", "Units", "Wire", "ModelStore", "EnergyModel", "PowerPolicy", "Quantizer",
-                "OnnxGraph", "Simulation", "Decisions", "DecisionRecords",
+                "OnnxGraph", "Simulation", "Decisions", "DecisionRecords", "SignalSources",
                 "InferenceRuntime", "JouledDaemon", argumentParser,
             ],
             swiftSettings: strict),
@@ -101,6 +104,7 @@ let package = Package(
             dependencies: ["ConfigDocument", "DecisionRecords", "EnergyModel", "JouledDaemon", "JouledTestKit", "ModelStore", "OnnxGraph", "PowerPolicy", "PowerTelemetry", "Simulation", "Units", "Wire"],
             path: "Tests/Fuzz/Targets", swiftSettings: strict),
         .executableTarget(name: "fuzz", dependencies: ["FuzzTargets", "JouledTestKit"], path: "Tests/Fuzz/Driver", swiftSettings: strict),
+        .executableTarget(name: "certification", dependencies: ["CLinux", "Units", "Wire"], path: "Tests/Certification", swiftSettings: strict),
         .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets", "JouledTestKit"], swiftSettings: strict),
         tests("Units"),
         tests("ConfigDocument", ["Units"]),

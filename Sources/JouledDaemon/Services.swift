@@ -26,6 +26,7 @@ struct Services: Sendable {
     var interfaces: [VarlinkInterface] {
         var interfaces = [
             VarlinkInterface.service,
+            VarlinkInterface(name: "io.jouled", description: commonInterfaceText),
             VarlinkInterface(name: "io.jouled.Models", description: modelsInterfaceText),
             VarlinkInterface(name: "io.jouled.Policy", description: policyInterfaceText),
             VarlinkInterface(name: "io.jouled.Power", description: powerInterfaceText),
@@ -62,6 +63,7 @@ struct Services: Sendable {
         }
         switch call.interface {
         case "org.varlink.service": return .reply(try service(call))
+        case "io.jouled": throw VarlinkError.methodNotFound(call.method)
         case "io.jouled.Streams": return try await streams(call, from: peer)
         case "io.jouled.Power": return try await power(call, from: peer)
         case "io.jouled.Models": return try await models(call)

@@ -1,3 +1,27 @@
+/// `io.jouled`: errors that any method may answer with, besides those of `org.varlink.service`.
+public let commonInterfaceText = """
+    # Errors of no one method. There is nothing to call here.
+    interface io.jouled
+
+    # What was sent is no Varlink; the connection is closed after this.
+    error ProtocolViolation (
+      # What was wrong, in words.
+      message: string
+    )
+
+    # There is no room for this connection, which is closed after this. Nothing was read from it.
+    error TooManyConnections (
+      # Which limit was reached, in words.
+      reason: string
+    )
+
+    # A defect of jouled, or a part of the system that failed it.
+    error Internal (
+      # What happened, in words.
+      message: string
+    )
+    """
+
 /// `io.jouled.Power`: battery, budget and the decisions that follow from them.
 public let powerInterfaceText = """
     # Battery, budget and decisions.
@@ -7,12 +31,15 @@ public let powerInterfaceText = """
     type Battery (
       # Stored energy in joules; null if the device does not tell.
       energyJoules: ?float,
+      # Energy in joules when it is full; null if the device does not tell.
       fullJoules: ?float,
-      # 0 to 1.
+      # 0 to 1; null if the device does not tell.
       charge: ?float,
-      # Power drawn from the battery in watts; negative while charging.
+      # Power drawn from the battery in watts, negative while charging; null if the device does not tell.
       drawWatts: ?float,
+      # Whether the battery is being charged.
       charging: bool,
+      # Whether external power is connected.
       acOnline: bool,
       # Age of the reading.
       ageSeconds: float,
@@ -22,7 +49,9 @@ public let powerInterfaceText = """
       problems: []string
     )
 
+    # Power and what follows from it.
     type Status (
+      # Null on a device without one.
       battery: ?Battery,
       # Watts that inference may draw; null means no limit.
       budgetWatts: ?float,
@@ -30,13 +59,15 @@ public let powerInterfaceText = """
       plannedWatts: float,
       # Watts that inference drew since the last reading, by the energy model.
       inferenceWatts: float,
-      # Estimate of the rest of the device.
+      # Estimate of the rest of the device; null before there is one.
       restWatts: ?float,
+      # Standard deviation of that estimate; null before there is one.
       restDeviationWatts: ?float,
       # What holds the plan back: none, power, utilization, memory, latency or floor.
       bindingConstraint: string,
       # Utility gained by one more watt.
       utilityPerWatt: float,
+      # Name of the policy in force.
       policy: string,
       # Why the budget is what it is, in words.
       reason: string,
@@ -58,42 +89,66 @@ public let powerInterfaceText = """
 
     # What a client asks for as long as it lives; see io.jouled.Policy.Hold.
     type Hold (
+      # Its number.
       hold: int,
+      # User id of the client.
       uid: int,
       # Floors and policy, in words.
       effect: string,
       # The client's own words; empty for those who may not know.
       reason: string,
+      # How long it has been held.
       sinceSeconds: float
     )
 
     # One change of plan.
     type Decision (
+      # Counted over restarts.
       number: int,
       # Seconds since the daemon started.
       atSeconds: float,
       # What made the daemon think again: stream-opened, stream-closed, power, policy, tick.
       trigger: string,
+      # Number of the stream that it concerns.
       stream: int,
+      # The client's own name for it, or the model's.
       streamName: string,
+      # The stream's model.
       model: string,
-      # `variant/unit x cadence, coalescing`, or `paused`, or `none` before the first.
+      # What ran before: `variant on unit, cadence, coalescing`, or `paused`, or `none` before the first.
       from: string,
+      # What runs from now on, in the same form.
       to: string,
+      # Watts that inference could draw; null means no limit.
       budgetWatts: ?float,
+      # Of the battery, 0 to 1; null if it is not known.
       charge: ?float,
+      # Power that this stream is expected to draw from now on.
       predictedWatts: float,
+      # Validated quality from now on, 0 to 1 relative to the FP32 baseline.
       quality: float,
+      # What held the plan back: none, power, utilization, memory, latency or floor.
       bindingConstraint: string,
+      # The plan that came second, in words.
       runnerUp: string,
+      # Why, in words.
       reason: string
     )
 
     # With `more`: the present state first, then after each reading or decision.
-    method GetStatus() -> (status: Status)
+    method GetStatus() -> (
+      # The present state.
+      status: Status
+    )
 
     # The latest decisions, oldest first. With `more`: then each new one.
-    method ListDecisions(limit: ?int) -> (decisions: []Decision)
+    method ListDecisions(
+      # At most so many in the first reply; all that are kept (512) if absent.
+      limit: ?int
+    ) -> (
+      # Oldest first.
+      decisions: []Decision
+    )
     """
 
 /// `io.jouled.Models`: what can be served.
@@ -101,9 +156,13 @@ public let modelsInterfaceText = """
     # Models that can be served.
     interface io.jouled.Models
 
+    # One artefact of a model.
     type Variant (
+      # Unique within the model, e.g. int8.
       name: string,
+      # How it was made: fp32, fp16, int8, palette, ...
       scheme: string,
+      # Size of its file.
       bytes: int,
       # Validated quality relative to the baseline, 0 to 1.
       quality: float,
@@ -111,26 +170,45 @@ public let modelsInterfaceText = """
       usable: bool,
       # Energy per window with one window a wake-up; null if not profiled on this device.
       joulesPerWindow: ?float,
-      # 99th percentile of the time to compute one window.
+      # 99th percentile of the time to compute one window, in milliseconds; null if not profiled on this device.
       p99Ms: ?float,
-      # metered, battery or modelled.
+      # How the joules are known: metered, battery or modelled.
       basis: string
     )
 
+    # The newest version of a model.
     type Model (
+      # What Open takes as `model`.
       name: string,
+      # Version of the bundle.
       version: int,
+      # One line for people.
       summary: string,
+      # SPDX identifier, or words.
       licence: string,
+      # audio, ecg, ppg or motion.
       kind: string,
+      # The only rate that it takes.
       sampleRateHz: int,
+      # Interleaved channels that it takes.
+      channels: int,
+      # Unit of its samples in f32le, e.g. mV, or full-scale for -1 to 1.
+      unit: string,
+      # Samples that one result speaks of.
       windowSamples: int,
+      # Samples between the starts of windows.
       hopSamples: int,
+      # The baseline first.
       variants: []Variant
     )
 
-    # `problems` names bundles that cannot be served, with the reason.
-    method List() -> (models: []Model, problems: []string)
+    # All models, those that cannot be served left out.
+    method List() -> (
+      # By name.
+      models: []Model,
+      # Bundles that cannot be served, with the reason.
+      problems: []string
+    )
     """
 
 /// `io.jouled.Policy`: which policy rules.
@@ -138,23 +216,36 @@ public let policyInterfaceText = """
     # Which power policy rules.
     interface io.jouled.Policy
 
+    # A policy file of the operator.
     type Policy (
       # File name without `.toml`.
       name: string,
       # lifetime, levels, fixed or unlimited; empty if the file is not valid.
       kind: string,
+      # The operator's own words.
       description: string,
+      # Whether it is in force.
       active: bool,
       # What is wrong with the file, naming line and key; empty if it is valid.
       problem: string
     )
 
-    method List() -> (policies: []Policy)
-    # Makes a policy the active one, and remembers it over restarts. A bad one changes nothing.
-    method Set(name: string) -> ()
-    # Reads the active policy's file again. A bad one changes nothing.
+    # All policies, valid or not.
+    method List() -> (
+      # By name.
+      policies: []Policy
+    )
+
+    # Makes a policy the active one, and remembers it over restarts. A bad one changes nothing. For admins.
+    method Set(
+      # One of List.
+      name: string
+    ) -> ()
+
+    # Reads the active policy's file again. A bad one changes nothing. For admins.
     method Reload() -> ()
 
+    # A lowest quality that is asked for.
     type Floor (
       # A model's name, or `*` for all.
       model: string,
@@ -164,13 +255,49 @@ public let policyInterfaceText = """
 
     # Asks for floors, or for another policy, until the connection is closed or upgraded. Give one of them at least. A policy is
     # for admins. Floors that others ask for count for their own streams. Of several policies the newest holds.
-    method Hold(reason: string, floors: ?[]Floor, policy: ?string) -> (hold: int)
+    method Hold(
+      # The client's own words.
+      reason: string,
+      # At most one for each model.
+      floors: ?[]Floor,
+      # One of List.
+      policy: ?string
+    ) -> (
+      # Its number.
+      hold: int
+    )
 
-    error UnknownPolicy (name: string, known: []string)
-    error UnknownModel (model: string, known: []string)
-    error TooManyHolds (limit: int, reason: string)
+    # There is no policy of this name.
+    error UnknownPolicy (
+      # The name that was asked for.
+      name: string,
+      # The names that there are.
+      known: []string
+    )
+
+    # A floor is of no model that there is.
+    error UnknownModel (
+      # The name that was asked for.
+      model: string,
+      # The names that there are.
+      known: []string
+    )
+
+    # No room for another hold.
+    error TooManyHolds (
+      # How many there may be.
+      limit: int,
+      # Which limit that is, in words.
+      reason: string
+    )
+
     # The file is not valid; the policy in force stays.
-    error InvalidPolicy (name: string, problem: string)
+    error InvalidPolicy (
+      # The policy that was asked for.
+      name: string,
+      # What is wrong with the file, naming line and key.
+      problem: string
+    )
     """
 
 /// `io.jouled.VirtualDevice`: hands on the virtual battery, for demonstrations and tests.
@@ -178,6 +305,18 @@ public let virtualDeviceInterfaceText = """
     # The virtual battery that stands in on machines without one. Not there when jouled reads a real one.
     interface io.jouled.VirtualDevice
 
-    # Changes what is given, and returns the true state (the gauge in io.jouled.Power may lag behind).
-    method Set(chargerPluggedIn: ?bool, baseWatts: ?float) -> (chargerPluggedIn: bool, baseWatts: float, energyJoules: float)
+    # Changes what is given, and returns the true state (the gauge in io.jouled.Power may lag behind). For admins.
+    method Set(
+      # Plugs the charger in or out; as it is if absent.
+      chargerPluggedIn: ?bool,
+      # What the rest of the device draws, in watts; as it is if absent.
+      baseWatts: ?float
+    ) -> (
+      # Whether the charger is plugged in now.
+      chargerPluggedIn: bool,
+      # What the rest of the device draws now, in watts.
+      baseWatts: float,
+      # What the battery truly holds, in joules.
+      energyJoules: float
+    )
     """
