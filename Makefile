@@ -71,7 +71,10 @@ install:
 	install -Dm755 $(RELEASE_BIN)/joulectl $(DESTDIR)$(PREFIX)/bin/joulectl
 	install -Dm644 $(ORT) $(DESTDIR)$(PREFIX)/lib/jouled/libonnxruntime.so.1
 	install -Dm644 -t $(DESTDIR)$(UNITDIR) systemd/jouled.service systemd/jouled.socket
+	install -Dm644 -t $(DESTDIR)$(UNITDIR) systemd/jouled-metrics.service systemd/jouled-metrics.timer
 	install -Dm644 docs/man/jouled.8 $(DESTDIR)$(PREFIX)/share/man/man8/jouled.8
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man5 docs/man/jouled.toml.5 docs/man/jouled-policy.5 docs/man/model.toml.5
+	install -Dm644 config/grafana/jouled.json $(DESTDIR)$(PREFIX)/share/jouled/grafana/jouled.json
 	install -Dm644 docs/man/joulectl.1 $(DESTDIR)$(PREFIX)/share/man/man1/joulectl.1
 	install -Dm644 systemd/jouled.catalog $(DESTDIR)$(PREFIX)/lib/systemd/catalog/jouled.catalog
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d

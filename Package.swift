@@ -85,6 +85,8 @@ let package = Package(
         module("Simulation", ["Units", "ConfigDocument", "EnergyModel", "PowerTelemetry", "Planner", "PowerPolicy", "Decisions"]),
         module("JouledClient", ["Units", "Wire", "CLinux"]),
 
+        module("OperatorViews", ["Units", "Wire"]),
+
         // Floor 5: executables only parse arguments and wire.
         .executableTarget(
             name: "jouled", dependencies: ["JouledDaemon", "ConfigDocument", "InferenceRuntime", "Systemd", "Units", argumentParser], swiftSettings: strict),
@@ -92,7 +94,7 @@ let package = Package(
             name: "joulectl",
             dependencies: [
                 "JouledClient", "ConfigDocument", "Units", "Wire", "ModelStore", "EnergyModel", "PowerPolicy", "Quantizer",
-                "OnnxGraph", "Simulation", "Decisions", "DecisionRecords", "SignalSources",
+                "OnnxGraph", "Simulation", "Decisions", "DecisionRecords", "SignalSources", "OperatorViews", "PowerTelemetry",
                 "InferenceRuntime", "JouledDaemon", argumentParser,
             ],
             swiftSettings: strict),

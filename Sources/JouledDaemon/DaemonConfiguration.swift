@@ -21,6 +21,8 @@ public struct DaemonConfiguration: Sendable, Equatable {
     /// Files that survive the process but need not survive a power cut: in memory where the service manager gives a directory
     /// there, so that they cost no write to the flash.
     public var volatileDirectory: String { getenv("RUNTIME_DIRECTORY").map { String(cString: $0) } ?? stateDirectory }
+    /// Bytes of the history that reports are made of, in the state directory; 0: none is kept.
+    public var historyBytes = 8_000_000
     public var policyDirectory = "/etc/jouled/policies"
     /// The policy in force until an operator sets another.
     public var policy = "lifetime"
@@ -92,7 +94,11 @@ public struct DaemonConfiguration: Sendable, Equatable {
         }
         modelsDirectory = try Self.path("models", "directory", root, modelsDirectory)
         runtimeLibrary = try Self.path("runtime", "library", root, runtimeLibrary)
-        stateDirectory = try Self.path("state", "directory", root, stateDirectory)
+        if let table = try root.optionalTable("state") {
+            stateDirectory = try table.string("directory", default: stateDirectory)
+            historyBytes = Int(try table.number("history_mb", default: Double(historyBytes) / 1e6, range: 0...1000) * 1e6)
+            try table.finish()
+        }
         if let table = try root.optionalTable("policy") {
             policyDirectory = try table.string("directory", default: policyDirectory)
             policy = try table.string("active", default: policy)

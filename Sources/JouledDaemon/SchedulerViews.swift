@@ -73,7 +73,7 @@ extension Scheduler {
             "cadence": JSONValue(option?.plan.cadence ?? 0), "coalescing": JSONValue(option?.plan.coalescing ?? 0),
             "quality": .double(option?.plan.quality ?? 0), "floor": .double(placement?.rules.floor ?? 0),
             "weight": .double(placement?.rules.weight ?? 0), "critical": .bool(placement?.rules.critical ?? false),
-            "paused": .bool(option == nil), "windows": JSONValue(windows),
+            "paused": .bool(option == nil), "windows": JSONValue(windows), "wakes": JSONValue(isOwn ? statistics.wakes : 0),
             "joules": .double(joules.value),
             "joulesPerWindow": .double(option?.energy.joules.value ?? 0),
             "plannedWatts": .double(option?.plan.power.value ?? 0),

@@ -137,6 +137,14 @@ struct Services: Sendable {
             try reader.finish()
             let state = await scheduler.snapshotOfDecisions(limit: limit)
             return call.mode == .more ? .monitor(.decisions, state) : .reply(state.parameters)
+        case "History":
+            var reader = VarlinkParameters(call)
+            let since = try reader.optionalDouble("sinceSeconds", in: 0...1e11) ?? 0
+            let after = try reader.optionalInt("after", in: 0...Int64.max) ?? 0
+            let limit = try reader.optionalInt("limit", in: 1...500) ?? 500
+            try reader.finish()
+            try allow(peer, to: call, because: "histories of all streams")
+            return .reply(await scheduler.history(after: after, since: WallTime(secondsSince1970: since), count: Int(limit)))
         default: throw VarlinkError.methodNotFound(call.method)
         }
     }

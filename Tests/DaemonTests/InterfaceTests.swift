@@ -47,7 +47,7 @@ struct InterfaceTests {
             ("org.varlink.service.GetInterfaceDescription", ["interface": "a.b"]), ("io.jouled.Nonesuch", [:]),
             ("io.jouled.Streams.List", [:]), ("io.jouled.Streams.Ledger", [:]), ("io.jouled.Streams.Explain", ["stream": .int(stream.id)]),
             ("io.jouled.Streams.Explain", ["stream": 999]), ("io.jouled.Power.GetStatus", [:]), ("io.jouled.Power.ListDecisions", [:]),
-            ("io.jouled.Models.List", [:]), ("io.jouled.Policy.List", [:]), ("io.jouled.Policy.Set", ["name": "nonesuch"]),
+            ("io.jouled.Power.History", [:]), ("io.jouled.Power.History", ["sinceSeconds": 1e10]), ("io.jouled.Models.List", [:]), ("io.jouled.Policy.List", [:]), ("io.jouled.Policy.Set", ["name": "nonesuch"]),
             ("io.jouled.Policy.Set", ["name": "broken"]), ("io.jouled.Policy.Set", ["name": "tiny"]), ("io.jouled.Policy.Reload", [:]),
             ("io.jouled.VirtualDevice.Set", ["chargerPluggedIn": true]),
             ("io.jouled.Power.GetStatus", [:]), ("io.jouled.Power.ListDecisions", ["limit": 1]), ("io.jouled.Streams.List", [:]),

@@ -135,6 +135,74 @@ public let powerInterfaceText = """
       reason: string
     )
 
+    # What a stream did on one variant within a stretch of time.
+    type HistoryShare (
+      # Number of the stream.
+      stream: int,
+      # The client's own name for it, or the model's.
+      name: string,
+      # Its model.
+      model: string,
+      # The variant.
+      variant: string,
+      # Windows answered in the stretch.
+      windows: int,
+      # Energy spent in the stretch, by the energy model.
+      joules: float,
+      # Wake-ups of the whole stream in the stretch, told with its first variant; 0 with the others.
+      wakes: int,
+      # Validated quality at the end of the stretch; 0 if the stream was paused or had ended.
+      quality: float
+    )
+
+    # A minute of the device's life, or longer where nothing went on.
+    type HistoryPoint (
+      # The end of the stretch, in seconds since 1970.
+      timeSeconds: float,
+      # Its length.
+      spanSeconds: float,
+      # Charge of the battery at the end, 0 to 1; null if it is not known.
+      charge: ?float,
+      # Power drawn from the battery at the end, negative while charging; null if it is not known.
+      drawWatts: ?float,
+      # Whether external power was connected at the end.
+      acOnline: bool,
+      # Watts that inference could draw at the end; null means no limit.
+      budgetWatts: ?float,
+      # Watts that the plan expected inference to draw at the end.
+      plannedWatts: float,
+      # Estimate of the rest of the device; null before there is one.
+      restWatts: ?float,
+      # The policy in force.
+      policy: string,
+      # none, feasible or infeasible.
+      goal: string,
+      # Who did what; streams without a window in the stretch are left out.
+      streams: []HistoryShare
+    )
+
+    # A change of plan, kept over restarts.
+    type HistoryDecision (
+      # When, in seconds since 1970.
+      timeSeconds: float,
+      # Its number, as in Decision.
+      number: int,
+      # The client's own name for the stream, or the model's.
+      streamName: string,
+      # The stream's model.
+      model: string,
+      # What ran before, as in Decision.
+      from: string,
+      # What ran from then on.
+      to: string,
+      # What made the daemon think again.
+      trigger: string,
+      # Validated quality from then on.
+      quality: float,
+      # Why, in words.
+      reason: string
+    )
+
     # With `more`: the present state first, then after each reading or decision.
     method GetStatus() -> (
       # The present state.
@@ -148,6 +216,23 @@ public let powerInterfaceText = """
     ) -> (
       # Oldest first.
       decisions: []Decision
+    )
+
+    # What the daemon keeps over restarts, a page at a time. For admins.
+    method History(
+      # Not what is older, in seconds since 1970; all that is kept if absent.
+      sinceSeconds: ?float,
+      # `next` of the page before; the first page if absent.
+      after: ?int,
+      # Points and decisions of the page together, at most 500; 500 if absent.
+      limit: ?int
+    ) -> (
+      # Oldest first.
+      points: []HistoryPoint,
+      # Oldest first.
+      decisions: []HistoryDecision,
+      # What to ask for next as `after`; null with the last page.
+      next: ?int
     )
     """
 

@@ -65,6 +65,8 @@ public let streamsInterfaceText = """
       paused: bool,
       # Windows answered so far.
       windows: int,
+      # Wake-ups in which windows were answered; 0 for other users than the stream's and admins.
+      wakes: int,
       # Energy spent so far.
       joules: float,
       # Energy of the last window.
