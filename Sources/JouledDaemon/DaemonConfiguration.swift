@@ -149,18 +149,11 @@ extension DaemonConfiguration.PowerSettings {
 extension DaemonConfiguration.PowerSettings {
     private static func meter(_ table: ConfigTable) throws(JouledError) -> EnergyCounterReader.Source? {
         let text = try table.string("meter", default: "auto")
-        switch text {
-        case "auto": return .automatic
-        case "none": return nil
-        case "powercap": return .powercap
-        default:
-            let parts = text.split(separator: ":", maxSplits: 1)
-            guard parts.count == 2, parts[0] == "hwmon" else {
-                throw table.error("meter", "is '\(text)', not one of \"auto\", \"none\", \"powercap\", \"hwmon:CHIP\", \"hwmon:CHIP/LABEL\"")
-            }
-            let names = parts[1].split(separator: "/", maxSplits: 1)
-            return .hwmon(chip: String(names[0]), label: names.count > 1 ? String(names[1]) : nil)
+        if text == "none" { return nil }
+        guard let source = EnergyCounterReader.Source(text) else {
+            throw table.error("meter", "is '\(text)', not one of \((["none"] + EnergyCounterReader.Source.forms).map { "\"\($0)\"" }.joined(separator: ", "))")
         }
+        return source
     }
 }
 

@@ -88,9 +88,9 @@ struct MeterTests {
         sysfs.write("class/hwmon/hwmon1/energy1_label", "input")
         var reader = EnergyCounterReader(sysfs: SysfsRoot(sysfs.path))
         #expect(reader.sample(at: at(1))?.problems.first?.contains("more than one") == true)
-        let named = difference(sysfs, .hwmon(chip: "ltc4282", label: "input")) { sysfs.write("class/hwmon/hwmon1/energy1_input", 4_000_001) }
+        let named = difference(sysfs, .named("hwmon:ltc4282/input")) { sysfs.write("class/hwmon/hwmon1/energy1_input", 4_000_001) }
         #expect(named?.joules.value == Joules(4))
-        var absent = EnergyCounterReader(sysfs: SysfsRoot(sysfs.path), source: .hwmon(chip: "ina999", label: nil))
+        var absent = EnergyCounterReader(sysfs: SysfsRoot(sysfs.path), source: .named("hwmon:ina999"))
         #expect(absent.sample(at: at(1))?.problems.first?.contains("'ina999'") == true)
     }
 
@@ -130,5 +130,13 @@ struct MeterTests {
         directory.write("stat", "intr 5")
         #expect(ProcessorTime(path: directory.path + "/stat").busy() == nil)
         #expect(try #require(ProcessorTime().busy()).value > 0, "this machine has been busy")
+    }
+
+    @Test("What an operator writes: forms of the kinds that there are, and nothing else")
+    func forms() {
+        for text in ["auto", "powercap", "hwmon:ina226", "hwmon:ina3221/VDD_IN"] { #expect(EnergyCounterReader.Source(text) != nil, "\(text)") }
+        for text in ["", "rapl", "powercap:0", "hwmon", "hwmon:", "auto:1"] { #expect(EnergyCounterReader.Source(text) == nil, "\(text)") }
+        #expect(Set(EnergyMeters.all.map { $0.name }).count == EnergyMeters.all.count)
+        #expect(EnergyCounterReader.Source.forms == ["auto", "powercap", "hwmon:CHIP", "hwmon:CHIP/LABEL"])
     }
 }
