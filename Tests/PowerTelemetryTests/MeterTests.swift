@@ -139,4 +139,32 @@ struct MeterTests {
         #expect(Set(EnergyMeters.all.map { $0.name }).count == EnergyMeters.all.count)
         #expect(EnergyCounterReader.Source.forms == ["auto", "powercap", "hwmon:CHIP", "hwmon:CHIP/LABEL"])
     }
+
+    @Test("The meter that docs/contributing.md shows is the one that works here")
+    func example() throws {
+        let sysfs = FakeSysfs()
+        sysfs.write("class/example/energy_mj", 5)
+        var problems: [String] = []
+        let counters = try #require(ExampleMeter(argument: nil)).counters(in: SysfsRoot(sysfs.path), &problems)
+        #expect(counters.map(\.file) == ["class/example/energy_mj"] && counters.map(\.microjoules) == [1000] && problems == [])
+        #expect(ExampleMeter(argument: "x") == nil)
+        let root = #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast(3).joined(separator: "/")
+        func lines(_ file: String) throws -> [String] {
+            let bytes = try #require(TemporaryDirectory.contents(of: file))
+            return String(decoding: bytes, as: UTF8.self).split(separator: "\n").map { String($0.drop { $0 == " " }).replacing("public ", with: "").replacing("private ", with: "") }
+        }
+        let shown = try lines("\(root)/docs/contributing.md").drop { !$0.hasPrefix("struct ExampleMeter") }.prefix { $0 != "```" }
+        let here = try lines(#filePath)
+        #expect(shown.count == 8)
+        for line in shown { #expect(here.contains(line), "'\(line)' is not what was tested") }
+    }
+}
+
+private struct ExampleMeter: EnergyMeter {
+    static let name = "example"
+    static let forms = ["example"]
+    init?(argument: String?) { if argument != nil { return nil } }
+    func counters(in sysfs: SysfsRoot, _ problems: inout [String]) -> [EnergyCounter] {
+        [EnergyCounter("class/example/energy_mj", microjoules: 1000, in: sysfs, &problems)].compactMap { $0 }
+    }
 }

@@ -95,12 +95,15 @@ struct DiagnosisCollection {
         }
     }
 
-    /// What models said is about people.
+    /// What models said is about people, and what clients say of their holds may be.
     static func withoutValues(_ value: JSONValue) -> JSONValue {
         switch value {
         case .object(let object):
             var clean = JSONObject()
-            for member in object.members { clean[member.key] = member.key == "lastValues" ? [] : withoutValues(member.value) }
+            let isHold = object["hold"] != nil
+            for member in object.members {
+                clean[member.key] = member.key == "lastValues" ? [] : isHold && member.key == "reason" ? "" : withoutValues(member.value)
+            }
             return .object(clean)
         case .array(let elements): return .array(elements.map(withoutValues))
         default: return value
@@ -111,9 +114,14 @@ struct DiagnosisCollection {
         func copy(_ path: String, as name: String) {
             if let text = try? TextFile.read(path, limit: 1 << 20) { add(name, text) }
         }
-        copy(configuration, as: "jouled.toml")
+        // A file with its drop-ins.
+        func copyAll(_ path: String, as name: String) {
+            copy(path, as: name)
+            for dropIn in SysfsRoot("\(path).d").names(in: ".") { copy("\(path).d/\(dropIn)", as: "\(name).d-\(dropIn)") }
+        }
+        copyAll(configuration, as: "jouled.toml")
         for name in PolicyStore(directory: settings.policyDirectory, stateDirectory: settings.stateDirectory).names() {
-            copy("\(settings.policyDirectory)/\(name).toml", as: "policy-\(name).toml")
+            copyAll("\(settings.policyDirectory)/\(name).toml", as: "policy-\(name).toml")
         }
         for bundle in (try? ModelStore(root: settings.modelsDirectory).list().bundles) ?? [] {
             for file in ["model.toml", "profile.toml"] { copy("\(bundle.directory)/\(file)", as: "bundle-\(bundle.manifest.name)-\(bundle.manifest.version)-\(file)") }
