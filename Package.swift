@@ -103,7 +103,7 @@ let package = Package(
         module("JouledTestKit", ["Units"]),
         .target(
             name: "FuzzTargets",
-            dependencies: ["ConfigDocument", "DecisionRecords", "EnergyModel", "JouledDaemon", "JouledTestKit", "ModelStore", "OnnxGraph", "PowerPolicy", "PowerTelemetry", "Simulation", "Units", "Wire"],
+            dependencies: ["ConfigDocument", "DecisionRecords", "EnergyModel", "JouledDaemon", "JouledTestKit", "ModelStore", "OnnxGraph", "PowerPolicy", "PowerTelemetry", "Quantizer", "Simulation", "Units", "Wire"],
             path: "Tests/Fuzz/Targets", swiftSettings: strict),
         .executableTarget(name: "fuzz", dependencies: ["FuzzTargets", "JouledTestKit"], path: "Tests/Fuzz/Driver", swiftSettings: strict),
         .executableTarget(name: "certification", dependencies: ["CLinux", "Units", "Wire"], path: "Tests/Certification", swiftSettings: strict),

@@ -16,7 +16,7 @@ struct HistoryShare: Sendable, Equatable {
 }
 
 /// A minute of the device's life, or longer where nothing went on.
-struct HistoryPoint: Sendable, Equatable {
+package struct HistoryPoint: Sendable, Equatable {
     /// The end of the stretch.
     var at: WallTime
     var span: Seconds
@@ -32,7 +32,7 @@ struct HistoryPoint: Sendable, Equatable {
 }
 
 /// A change of plan, kept for reports.
-struct HistoryDecision: Sendable, Equatable {
+package struct HistoryDecision: Sendable, Equatable {
     var at: WallTime
     var number: Int
     var name: String
@@ -45,9 +45,12 @@ struct HistoryDecision: Sendable, Equatable {
 }
 
 /// One line of the history.
-enum HistoryRecord: Sendable, Equatable {
+package enum HistoryRecord: Sendable, Equatable {
     case point(HistoryPoint)
     case decision(HistoryDecision)
+
+    /// Whether a line is a whole record, as the daemon finds out when it reads its history.
+    package static func check(_ line: [UInt8]) -> Bool { parse(line) != nil }
 
     var at: WallTime {
         switch self {

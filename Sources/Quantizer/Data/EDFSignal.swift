@@ -82,7 +82,7 @@ struct EDFSignal {
 
         let signal = described[chosen]
         let rate = Double(signal.samplesPerRecord) / recordSeconds
-        guard abs(rate - rate.rounded()) < 1e-6, rate >= 1 else { throw failure("'\(signal.label)' has \(rate) samples a second, which is no whole number") }
+        guard (1...1e6).contains(rate), abs(rate - rate.rounded()) < 1e-6 else { throw failure("'\(signal.label)' has \(rate) samples a second, which is no whole number up to a million") }
         let recordBytes = 2 * described.reduce(0) { $0 + $1.samplesPerRecord }
         let before = 2 * described[..<chosen].reduce(0) { $0 + $1.samplesPerRecord }
         let there = (bytes.count - headerLength) / recordBytes

@@ -24,6 +24,11 @@ public struct Recording: Sendable {
     public init(path: String, s16Scale: Float, channel: String? = nil) throws(JouledError) {
         let bytes: [UInt8]
         do throws(JouledError) { bytes = try BinaryFile.read(path) } catch { throw JouledError(.unusableData, error.message) }
+        try self.init(bytes, path: path, s16Scale: s16Scale, channel: channel)
+    }
+
+    /// The same, of a file's content.
+    package init(_ bytes: [UInt8], path: String, s16Scale: Float, channel: String? = nil) throws(JouledError) {
         self.path = path
         if path.lowercased().hasSuffix(".csv") {
             (channels, values) = try Self.table(bytes, path, channel)
