@@ -14,12 +14,13 @@ ORT := $(DEPS)/lib/libonnxruntime.so.1.32.0
 DRAIN ?= 1.0
 SECONDS_ ?= 60
 
-.PHONY: bench-planner help setup build bundles profile demo test test-system check install deb fuzz soak test-sanitizers clean distclean
+.PHONY: bench-planner help setup build bundles profile demo test test-system check install deb fuzz soak test-sanitizers clean distclean test-varlinkctl
 
 help:
 	@echo 'make demo      set up, build, and show jouled at work for a minute (DRAIN=0.8: drain the battery slower)'
 	@echo 'make test      set up, build, run all tests'
 	@echo 'make test-system  boot real systemd in a container and run the service there (root)'
+	@echo "make test-varlinkctl  systemd 257's own Varlink client against the daemon (unpacks Debian 13's into $(DEPS))"
 	@echo 'make build     release build of jouled and joulectl'
 	@echo 'make bundles   quantize, validate and publish the models into $(DEPS)/bundles, by the recipes in setup/models'
 	@echo 'make check     check the configuration, policies and units in this tree'
@@ -59,6 +60,10 @@ test: bundles
 test-system: profile deb
 	Tests/System/run.sh
 
+test-varlinkctl: bundles
+	swift build --product jouled
+	Tests/Varlinkctl/run.sh .build/debug/jouled $(abspath $(DEPS))/bundles $(abspath $(ORT))
+
 check: build
 	$(RELEASE_BIN)/joulectl check-config config/jouled.toml config/policies/*.toml
 
@@ -67,7 +72,10 @@ install:
 	install -Dm755 $(RELEASE_BIN)/joulectl $(DESTDIR)$(PREFIX)/bin/joulectl
 	install -Dm644 $(ORT) $(DESTDIR)$(PREFIX)/lib/jouled/libonnxruntime.so.1
 	install -Dm644 -t $(DESTDIR)$(UNITDIR) systemd/jouled.service systemd/jouled.socket
+	install -Dm644 -t $(DESTDIR)$(UNITDIR) systemd/jouled-metrics.service systemd/jouled-metrics.timer
 	install -Dm644 docs/man/jouled.8 $(DESTDIR)$(PREFIX)/share/man/man8/jouled.8
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man5 docs/man/jouled.toml.5 docs/man/jouled-policy.5 docs/man/model.toml.5
+	install -Dm644 config/grafana/jouled.json $(DESTDIR)$(PREFIX)/share/jouled/grafana/jouled.json
 	install -Dm644 docs/man/joulectl.1 $(DESTDIR)$(PREFIX)/share/man/man1/joulectl.1
 	install -Dm644 systemd/jouled.catalog $(DESTDIR)$(PREFIX)/lib/systemd/catalog/jouled.catalog
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d

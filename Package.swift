@@ -66,6 +66,9 @@ let package = Package(
         module("PowerPolicy", ["Units", "ConfigDocument"]),
         module("Quantizer", ["Units", "ConfigDocument", "Wire", "OnnxGraph", "ModelStore", "EnergyModel", "InferenceRuntime", "StreamSessions", "CLinux"]),
 
+        // Files and sensors as sources of streams; recordings are read as calibration reads them.
+        module("SignalSources", ["Units", "PowerTelemetry", "Quantizer"]),
+
         // The decision loop as a value, between floors 3 and 4: the daemon and the simulator run the same one.
         module("Decisions", ["Units", "EnergyModel", "PowerPolicy", "Planner"]),
 
@@ -82,6 +85,8 @@ let package = Package(
         module("Simulation", ["Units", "ConfigDocument", "EnergyModel", "PowerTelemetry", "Planner", "PowerPolicy", "Decisions"]),
         module("JouledClient", ["Units", "Wire", "CLinux"]),
 
+        module("OperatorViews", ["Units", "Wire"]),
+
         // Floor 5: executables only parse arguments and wire.
         .executableTarget(
             name: "jouled", dependencies: ["JouledDaemon", "ConfigDocument", "InferenceRuntime", "Systemd", "Units", argumentParser], swiftSettings: strict),
@@ -89,7 +94,7 @@ let package = Package(
             name: "joulectl",
             dependencies: [
                 "JouledClient", "ConfigDocument", "Units", "Wire", "ModelStore", "EnergyModel", "PowerPolicy", "Quantizer",
-                "OnnxGraph", "Simulation", "Decisions", "DecisionRecords",
+                "OnnxGraph", "Simulation", "Decisions", "DecisionRecords", "SignalSources", "OperatorViews", "PowerTelemetry",
                 "InferenceRuntime", "JouledDaemon", argumentParser,
             ],
             swiftSettings: strict),
@@ -101,9 +106,10 @@ let package = Package(
         module("JouledTestKit", ["Units"]),
         .target(
             name: "FuzzTargets",
-            dependencies: ["ConfigDocument", "DecisionRecords", "EnergyModel", "JouledDaemon", "JouledTestKit", "ModelStore", "OnnxGraph", "PowerPolicy", "PowerTelemetry", "Simulation", "Units", "Wire"],
+            dependencies: ["ConfigDocument", "DecisionRecords", "EnergyModel", "JouledDaemon", "JouledTestKit", "ModelStore", "OnnxGraph", "PowerPolicy", "PowerTelemetry", "Quantizer", "Simulation", "Units", "Wire"],
             path: "Tests/Fuzz/Targets", swiftSettings: strict),
         .executableTarget(name: "fuzz", dependencies: ["FuzzTargets", "JouledTestKit"], path: "Tests/Fuzz/Driver", swiftSettings: strict),
+        .executableTarget(name: "certification", dependencies: ["CLinux", "Units", "Wire"], path: "Tests/Certification", swiftSettings: strict),
         .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets", "JouledTestKit"], swiftSettings: strict),
         tests("Units"),
         tests("ConfigDocument", ["Units"]),

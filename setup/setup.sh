@@ -69,9 +69,11 @@ missing_packages() {
     python_is_complete || printf '%s\n' python3 python3-venv
 }
 
-# Mocks of /sys with udev's messages. Only one test needs them, and it says so when it is skipped.
+# Mocks of /sys with udev's messages, what the example clients need, and what looks at the operator's screens and pages. Tests that
+# miss theirs say so and are skipped, but for the example clients.
 missing_test_packages() {
     local package
+    for package in socat jq tmux chromium; do installed "$package" || command -v "$package" >/dev/null || echo "$package"; done
     # Their Python binding belongs to Debian's own Python.
     for package in umockdev gir1.2-umockdev-1.0 python3-gi; do installed "$package" || echo "$package"; done
 }
@@ -140,7 +142,18 @@ step "1/5 system packages"
 if ((${#missing[@]})); then install_packages "${missing[@]}"; else note "all there"; fi
 mapfile -t missing < <(missing_test_packages)
 if ((${#missing[@]})) && ! (install_packages "${missing[@]}"); then
-    note "going on without them: the test of the kernel's power events will be skipped"
+    note "going on without them: tests that need them will be skipped"
+fi
+# Of Debian's package prometheus only the checker is wanted: installed as a whole it would start a server.
+if [[ ! -x $deps/bin/promtool ]] && ! command -v promtool >/dev/null && command -v apt-get >/dev/null; then
+    note "taking promtool out of Debian's package prometheus"
+    unpacked=$(mktemp -d)
+    if (cd "$unpacked" && apt-get -qq -o APT::Sandbox::User=root download prometheus >/dev/null 2>&1 && dpkg -x prometheus_*.deb .); then
+        install -Dm755 "$unpacked/usr/bin/promtool" "$deps/bin/promtool"
+    else
+        note "going on without it: the test of the metrics' text will be skipped"
+    fi
+    rm -rf "$unpacked"
 fi
 
 # --- 2. Python tools ------------------------------------------------------------------------------

@@ -192,8 +192,13 @@ public final class StreamConnection {
     }
 
     /// Streams what can be read from `descriptor` until its end, then waits for the last result.
+    ///
+    /// - Parameters:
+    ///   - descriptor: where to read.
+    ///   - convert: makes samples of what was read, or returns nil to end the input; without it the bytes are the samples.
+    ///   - handle: gets each event, and returns false to stop.
     public func run(
-        reading descriptor: Int32, _ handle: (StreamEvent) throws(JouledError) -> Bool
+        reading descriptor: Int32, converting convert: ((UnsafeRawBufferPointer) -> [UInt8]?)? = nil, _ handle: (StreamEvent) throws(JouledError) -> Bool
     ) throws(JouledError) {
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
         input: while !isClosed {
@@ -206,7 +211,18 @@ public final class StreamConnection {
             guard ready.extraReadable else { continue }
             let count = buffer.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress, $0.count) }
             switch count {
-            case 1...: buffer.withUnsafeBytes { send(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
+            case 1...:
+                let goesOn = buffer.withUnsafeBytes { whole in
+                    let bytes = UnsafeRawBufferPointer(rebasing: whole[..<count])
+                    guard let convert else {
+                        send(bytes)
+                        return true
+                    }
+                    guard let samples = convert(bytes) else { return false }
+                    send(samples)
+                    return true
+                }
+                guard goesOn else { break input }
             case 0: break input
             default:
                 guard errno == EINTR || errno == EAGAIN else {

@@ -77,17 +77,27 @@ actor Connection {
 
     private func ready(_ events: Readiness) {
         let isGone = !events.isDisjoint(with: .failed)
-        if !inputEnded, events.contains(.readable) || isGone { read() }
+        if !isServing, !inputEnded, events.contains(.readable) || isGone { read() }
         if descriptor >= 0, events.contains(.writable) { write() }
         // Both sides are closed: nobody waits for what is still being served.
         if descriptor >= 0, isGone { close() }
     }
 
+    /// Takes what has arrived up to the end of one message, and no more: what follows an `upgrade` belongs to the stream, and further calls may as
+    /// well wait in the socket, where they cost nothing.
     private func read() {
         let capacity = 64 * 1024
         var count = 0
         withUnsafeTemporaryAllocation(byteCount: capacity, alignment: 1) { buffer in
-            repeat { count = Glibc.read(descriptor, buffer.baseAddress, capacity) } while count < 0 && errno == EINTR
+            func receive(_ most: Int, _ flags: Int32) -> Int {
+                var count = 0
+                repeat { count = recv(descriptor, buffer.baseAddress, most, flags) } while count < 0 && errno == EINTR
+                return count
+            }
+            count = receive(capacity, Int32(MSG_PEEK))
+            guard count > 0 else { return }
+            let end = buffer[..<count].firstIndex(of: 0).map { $0 + 1 } ?? count
+            count = receive(end, 0)
             if count > 0 { wire.receive(UnsafeRawBufferPointer(rebasing: buffer[..<count])) }
         }
         if count < 0 && errno == EAGAIN { return }
@@ -129,7 +139,7 @@ actor Connection {
 
     private func updateWatch() {
         guard descriptor >= 0 else { return }
-        var events: Readiness = wire.wantsInput && !inputEnded && !closesWhenWritten ? .readable : []
+        var events: Readiness = !isServing && !inputEnded && !closesWhenWritten ? .readable : []
         if !backlog.isEmpty { events.insert(.writable) }
         watch?.setEvents(events)
     }

@@ -67,7 +67,9 @@ public actor Daemon {
         let pump = StreamPump(loop: inferenceLoop) { event in mailbox.deliver(event) }
         let scheduler = Scheduler(
             configuration: configuration, policyName: name, policy: policy, models: models,
-            power: PowerMonitor(configuration, loop: blockingLoop), pump: pump, journal: journal, manager: manager, loop: loop)
+            power: PowerMonitor(configuration, loop: blockingLoop), pump: pump,
+            history: HistoryStore(directory: configuration.stateDirectory, limit: configuration.historyBytes, journal: journal, loop: blockingLoop),
+            journal: journal, manager: manager, loop: loop)
         mailbox.scheduler = scheduler
         self.scheduler = scheduler
         services = Services(

@@ -21,6 +21,8 @@ public struct DaemonConfiguration: Sendable, Equatable {
     /// Files that survive the process but need not survive a power cut: in memory where the service manager gives a directory
     /// there, so that they cost no write to the flash.
     public var volatileDirectory: String { getenv("RUNTIME_DIRECTORY").map { String(cString: $0) } ?? stateDirectory }
+    /// Bytes of the history that reports are made of, in the state directory; 0: none is kept.
+    public var historyBytes = 8_000_000
     public var policyDirectory = "/etc/jouled/policies"
     /// The policy in force until an operator sets another.
     public var policy = "lifetime"
@@ -92,7 +94,11 @@ public struct DaemonConfiguration: Sendable, Equatable {
         }
         modelsDirectory = try Self.path("models", "directory", root, modelsDirectory)
         runtimeLibrary = try Self.path("runtime", "library", root, runtimeLibrary)
-        stateDirectory = try Self.path("state", "directory", root, stateDirectory)
+        if let table = try root.optionalTable("state") {
+            stateDirectory = try table.string("directory", default: stateDirectory)
+            historyBytes = Int(try table.number("history_mb", default: Double(historyBytes) / 1e6, range: 0...1000) * 1e6)
+            try table.finish()
+        }
         if let table = try root.optionalTable("policy") {
             policyDirectory = try table.string("directory", default: policyDirectory)
             policy = try table.string("active", default: policy)
@@ -143,18 +149,11 @@ extension DaemonConfiguration.PowerSettings {
 extension DaemonConfiguration.PowerSettings {
     private static func meter(_ table: ConfigTable) throws(JouledError) -> EnergyCounterReader.Source? {
         let text = try table.string("meter", default: "auto")
-        switch text {
-        case "auto": return .automatic
-        case "none": return nil
-        case "powercap": return .powercap
-        default:
-            let parts = text.split(separator: ":", maxSplits: 1)
-            guard parts.count == 2, parts[0] == "hwmon" else {
-                throw table.error("meter", "is '\(text)', not one of \"auto\", \"none\", \"powercap\", \"hwmon:CHIP\", \"hwmon:CHIP/LABEL\"")
-            }
-            let names = parts[1].split(separator: "/", maxSplits: 1)
-            return .hwmon(chip: String(names[0]), label: names.count > 1 ? String(names[1]) : nil)
+        if text == "none" { return nil }
+        guard let source = EnergyCounterReader.Source(text) else {
+            throw table.error("meter", "is '\(text)', not one of \((["none"] + EnergyCounterReader.Source.forms).map { "\"\($0)\"" }.joined(separator: ", "))")
         }
+        return source
     }
 }
 

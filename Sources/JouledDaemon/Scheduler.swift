@@ -29,6 +29,8 @@ actor Scheduler {
     var streams: [UInt64: OpenStream] = [:]
     var ledger: Ledger
     var ledgerFile: LedgerFile
+    var recorder = HistoryRecorder()
+    let historyStore: HistoryStore
     var coarse = CoarseFigures()
     var quota: EnergyQuota?
     var learning: LearnedEnergy
@@ -63,12 +65,13 @@ actor Scheduler {
 
     init(
         configuration: DaemonConfiguration, policyName: String, policy: PowerPolicy, models: ModelHost, power: PowerMonitor,
-        pump: StreamPump, journal: any JournalSink, manager: ServiceManager, loop: EventLoop
+        pump: StreamPump, history historyStore: HistoryStore, journal: any JournalSink, manager: ServiceManager, loop: EventLoop
     ) {
         self.configuration = configuration
         self.models = models
         self.power = power
         self.pump = pump
+        self.historyStore = historyStore
         self.journal = journal
         self.manager = manager
         self.loop = loop
@@ -367,6 +370,7 @@ actor Scheduler {
         for id in streams.keys.sorted() { await pump.close(id, because: "jouled is stopping") }
         await account()
         keepLedger(isDurable: true)
+        await keepHistory(all: true)
         learning.save(engine.energy, journal)
     }
 }

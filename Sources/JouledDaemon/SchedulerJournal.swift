@@ -30,6 +30,7 @@ extension Scheduler {
             stream: stream, charge: lastReading?.chargeFraction)
         if history.count == Self.historyLimit { history.removeFirst() }
         history.append(entry)
+        remember(entry, at: now)
         journal.send(entry.journalRecord(policy: engine.policyName))
     }
 

@@ -71,6 +71,7 @@ extension Scheduler {
         await decide(because: trigger)
         publish(.streams)
         manager.status(statusLine)
+        await keepHistory()
     }
 
     /// Takes the present figures of all streams.

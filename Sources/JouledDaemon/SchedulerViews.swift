@@ -73,11 +73,11 @@ extension Scheduler {
             "cadence": JSONValue(option?.plan.cadence ?? 0), "coalescing": JSONValue(option?.plan.coalescing ?? 0),
             "quality": .double(option?.plan.quality ?? 0), "floor": .double(placement?.rules.floor ?? 0),
             "weight": .double(placement?.rules.weight ?? 0), "critical": .bool(placement?.rules.critical ?? false),
-            "paused": .bool(option == nil), "windows": JSONValue(windows),
+            "paused": .bool(option == nil), "windows": JSONValue(windows), "wakes": JSONValue(isOwn ? statistics.wakes : 0),
             "joules": .double(joules.value),
             "joulesPerWindow": .double(option?.energy.joules.value ?? 0),
             "plannedWatts": .double(option?.plan.power.value ?? 0),
-            "lastValues": .array(isOwn ? statistics.lastValues.map { $0.isFinite ? .double(Double($0)) : .null } : []),
+            "lastValues": .array(isOwn && statistics.lastValues.allSatisfy(\.isFinite) ? statistics.lastValues.map { .double(Double($0)) } : []),
             "lostSamples": JSONValue(statistics.lostSamples), "reason": .string(placement?.reason ?? ""),
             "uid": JSONValue(stream.peer.uid), "basis": .string(option?.energy.basis.rawValue ?? Basis.modelled.rawValue),
         ]
@@ -108,7 +108,8 @@ extension Scheduler {
         return [
             "name": .string(manifest.name), "version": JSONValue(manifest.version), "summary": .string(manifest.summary),
             "licence": .string(manifest.licence), "kind": .string(manifest.signal.kind.rawValue),
-            "sampleRateHz": JSONValue(manifest.signal.sampleRate), "windowSamples": JSONValue(manifest.window.samples),
+            "sampleRateHz": JSONValue(manifest.signal.sampleRate), "channels": JSONValue(manifest.signal.channels),
+            "unit": .string(manifest.signal.unit), "windowSamples": JSONValue(manifest.window.samples),
             "hopSamples": JSONValue(manifest.window.hop), "variants": .array(variants),
         ]
     }

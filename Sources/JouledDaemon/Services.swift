@@ -26,6 +26,7 @@ struct Services: Sendable {
     var interfaces: [VarlinkInterface] {
         var interfaces = [
             VarlinkInterface.service,
+            VarlinkInterface(name: "io.jouled", description: commonInterfaceText),
             VarlinkInterface(name: "io.jouled.Models", description: modelsInterfaceText),
             VarlinkInterface(name: "io.jouled.Policy", description: policyInterfaceText),
             VarlinkInterface(name: "io.jouled.Power", description: powerInterfaceText),
@@ -62,6 +63,7 @@ struct Services: Sendable {
         }
         switch call.interface {
         case "org.varlink.service": return .reply(try service(call))
+        case "io.jouled": throw VarlinkError.methodNotFound(call.method)
         case "io.jouled.Streams": return try await streams(call, from: peer)
         case "io.jouled.Power": return try await power(call, from: peer)
         case "io.jouled.Models": return try await models(call)
@@ -135,6 +137,14 @@ struct Services: Sendable {
             try reader.finish()
             let state = await scheduler.snapshotOfDecisions(limit: limit)
             return call.mode == .more ? .monitor(.decisions, state) : .reply(state.parameters)
+        case "History":
+            var reader = VarlinkParameters(call)
+            let since = try reader.optionalDouble("sinceSeconds", in: 0...1e11) ?? 0
+            let after = try reader.optionalInt("after", in: 0...Int64.max) ?? 0
+            let limit = try reader.optionalInt("limit", in: 1...500) ?? 500
+            try reader.finish()
+            try allow(peer, to: call, because: "histories of all streams")
+            return .reply(await scheduler.history(after: after, since: WallTime(secondsSince1970: since), count: Int(limit)))
         default: throw VarlinkError.methodNotFound(call.method)
         }
     }

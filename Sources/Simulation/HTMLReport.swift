@@ -17,12 +17,12 @@ public struct HTMLReport: Sendable {
         let moments = report.outcome.moments
         let watts = moments.flatMap { [$0.inference, min($0.budget ?? 0, 4 * $0.inference)] }.max() ?? 1
         var html = """
-            <!doctype html><html lang="en"><head><meta charset="utf-8"><title>\(Self.escaped(report.name))</title><style>
+            <!doctype html><html lang="en"><head><meta charset="utf-8"><title>\(escapedForHTML(report.name))</title><style>
             body{font:15px/1.5 system-ui,sans-serif;max-width:1060px;margin:2em auto;padding:0 1em;color:#1d2733;background:#fff}
             pre{background:#f3f5f7;padding:1em;overflow-x:auto}h2{font-size:1.1em;margin:1.6em 0 .3em}
             text{font:11px system-ui,sans-serif;fill:#5a6672}
             @media(prefers-color-scheme:dark){body{color:#dfe6ec;background:#14191e}pre{background:#1d242b}text{fill:#9aa7b3}}
-            </style></head><body><h1>\(Self.escaped(report.name))</h1><pre>\(Self.escaped(report.lines.joined(separator: "\n")))</pre>
+            </style></head><body><h1>\(escapedForHTML(report.name))</h1><pre>\(escapedForHTML(report.lines.joined(separator: "\n")))</pre>
             """
         html += plot("Battery, %", 100, [("#2c7fb8", moments.map { ($0.time, $0.charge * 100) })], mark: scenario.goal.reserve * 100)
         html += plot(
@@ -69,7 +69,7 @@ public struct HTMLReport: Sendable {
         var svg = "<h2>What each stream runs</h2><svg viewBox=\"0 0 1000 \(decimal(height, places: 0))\" role=\"img\">"
         for (index, stream) in scenario.streams.enumerated() {
             let y = Double(index) * 22
-            svg += "<text x=\"55\" y=\"\(decimal(y + 14, places: 0))\" text-anchor=\"end\">\(Self.escaped(stream.name))</text>"
+            svg += "<text x=\"55\" y=\"\(decimal(y + 14, places: 0))\" text-anchor=\"end\">\(escapedForHTML(stream.name))</text>"
             for (position, moment) in moments.enumerated() {
                 let end = position + 1 < moments.count ? moments[position + 1].time : scenario.goal.until.value
                 let from = max(moment.time, stream.start.value)
@@ -81,24 +81,10 @@ public struct HTMLReport: Sendable {
         }
         svg += "</svg><p>"
         for (index, name) in names.enumerated() {
-            svg += "<span style=\"color:\(colours[index % colours.count])\">&#9632;</span> \(Self.escaped(name)) &nbsp; "
+            svg += "<span style=\"color:\(colours[index % colours.count])\">&#9632;</span> \(escapedForHTML(name)) &nbsp; "
         }
         return svg + "(variant / unit / one window in)</p>"
     }
 
     private static func short(_ value: Double) -> String { decimal(value, places: value >= 10 ? 0 : value >= 1 ? 1 : 3) }
-
-    private static func escaped(_ text: String) -> String {
-        var result = ""
-        for character in text {
-            switch character {
-            case "<": result += "&lt;"
-            case ">": result += "&gt;"
-            case "&": result += "&amp;"
-            case "\"": result += "&quot;"
-            default: result.append(character)
-            }
-        }
-        return result
-    }
 }

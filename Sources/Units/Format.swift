@@ -43,3 +43,18 @@ public func clockText(_ seconds: Double) -> String {
 
 /// A fraction 0...1 as a percentage with `places` decimals.
 public func percent(_ fraction: Double, places: Int = 0) -> String { decimal(fraction * 100, places: places) + " %" }
+
+/// `text` for HTML and SVG, in elements and in quoted attributes.
+public func escapedForHTML(_ text: String) -> String {
+    var result = ""
+    for character in text {
+        switch character {
+        case "<": result += "&lt;"
+        case ">": result += "&gt;"
+        case "&": result += "&amp;"
+        case "\"": result += "&quot;"
+        default: result.append(character)
+        }
+    }
+    return result
+}

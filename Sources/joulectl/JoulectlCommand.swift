@@ -13,8 +13,8 @@ struct JoulectlCommand: ParsableCommand {
         version: DaemonVersion.text,
         subcommands: [
             StatusCommand.self, StreamCommand.self, ModelsCommand.self, PowerCommand.self, PolicyCommand.self, HoldCommand.self, ExplainCommand.self,
-            DecisionsCommand.self, CheckConfigCommand.self, ModelCommand.self, DemoCommand.self,
-            SimulateCommand.self, ReplayCommand.self,
+            DecisionsCommand.self, TopCommand.self, ReportCommand.self, MetricsCommand.self, VerifyCommand.self, DiagnoseCommand.self,
+            CheckConfigCommand.self, ModelCommand.self, DemoCommand.self, SimulateCommand.self, ReplayCommand.self,
         ])
 }
 

@@ -54,11 +54,11 @@ struct AccessTests {
             daemon,
             [
                 ["method": "io.jouled.Policy.Set", "parameters": ["name": "starved"]], ["method": "io.jouled.Policy.Reload"],
-                ["method": "io.jouled.VirtualDevice.Set", "parameters": ["baseWatts": 9]], open(["critical": true]), open(["weight": 1.5]),
+                ["method": "io.jouled.VirtualDevice.Set", "parameters": ["baseWatts": 9]], ["method": "io.jouled.Power.History"], open(["critical": true]), open(["weight": 1.5]),
                 open(["weight": 0.5]), ["method": "io.jouled.Power.GetStatus"],
             ])
-        #expect(replies.count == 7)
-        for refused in replies.prefix(5) { #expect(refused["error"]?.stringValue == "org.varlink.service.PermissionDenied", "\(refused)") }
+        #expect(replies.count == 8)
+        for refused in replies.prefix(6) { #expect(refused["error"]?.stringValue == "org.varlink.service.PermissionDenied", "\(refused)") }
         for allowed in replies.suffix(2) { #expect(allowed["error"] == nil, "\(allowed)") }
         // Denied calls changed nothing.
         #expect(replies.last?["parameters"]?["status"]?["policy"]?.stringValue == "unlimited")

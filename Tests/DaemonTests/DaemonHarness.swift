@@ -24,6 +24,10 @@ enum Installation {
     static let bundles = root + "/.deps/bundles"
     /// The variants of a bundle, float32 first. Which there are besides depends on what held the thresholds on this machine.
     static func variants(_ model: String) throws -> [String] { try ModelStore(root: bundles).load(model).manifest.variants.map(\.name) }
+    /// A program that only tests need: set-up's own copy or the system's; nil where there is none.
+    static func tool(_ name: String) -> String? {
+        [root + "/.deps/bin/" + name, "/usr/bin/" + name, "/usr/local/bin/" + name].first { access($0, X_OK) == 0 }
+    }
     static let speech = root + "/.deps/signals/speech.s16le"
     static let ecg = root + "/.deps/signals/ecg-0201.f32le"
     /// ONNX Runtime, whatever its release.

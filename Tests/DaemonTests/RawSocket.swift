@@ -9,9 +9,11 @@ import Wire
 final class RawSocket {
     let descriptor: Int32
 
-    init(_ daemon: DaemonHarness) throws {
-        descriptor = clinux_connect_unix(daemon.socket)
-        guard descriptor >= 0 else { throw JouledError(.subprocess, "\(daemon.socket): \(String(cString: strerror(-descriptor)))") }
+    convenience init(_ daemon: DaemonHarness) throws { try self.init(path: daemon.socket) }
+
+    init(path: String) throws {
+        descriptor = clinux_connect_unix(path)
+        guard descriptor >= 0 else { throw JouledError(.subprocess, "\(path): \(String(cString: strerror(-descriptor)))") }
     }
 
     deinit { close(descriptor) }

@@ -88,9 +88,9 @@ struct MeterTests {
         sysfs.write("class/hwmon/hwmon1/energy1_label", "input")
         var reader = EnergyCounterReader(sysfs: SysfsRoot(sysfs.path))
         #expect(reader.sample(at: at(1))?.problems.first?.contains("more than one") == true)
-        let named = difference(sysfs, .hwmon(chip: "ltc4282", label: "input")) { sysfs.write("class/hwmon/hwmon1/energy1_input", 4_000_001) }
+        let named = difference(sysfs, .named("hwmon:ltc4282/input")) { sysfs.write("class/hwmon/hwmon1/energy1_input", 4_000_001) }
         #expect(named?.joules.value == Joules(4))
-        var absent = EnergyCounterReader(sysfs: SysfsRoot(sysfs.path), source: .hwmon(chip: "ina999", label: nil))
+        var absent = EnergyCounterReader(sysfs: SysfsRoot(sysfs.path), source: .named("hwmon:ina999"))
         #expect(absent.sample(at: at(1))?.problems.first?.contains("'ina999'") == true)
     }
 
@@ -130,5 +130,41 @@ struct MeterTests {
         directory.write("stat", "intr 5")
         #expect(ProcessorTime(path: directory.path + "/stat").busy() == nil)
         #expect(try #require(ProcessorTime().busy()).value > 0, "this machine has been busy")
+    }
+
+    @Test("What an operator writes: forms of the kinds that there are, and nothing else")
+    func forms() {
+        for text in ["auto", "powercap", "hwmon:ina226", "hwmon:ina3221/VDD_IN"] { #expect(EnergyCounterReader.Source(text) != nil, "\(text)") }
+        for text in ["", "rapl", "powercap:0", "hwmon", "hwmon:", "auto:1"] { #expect(EnergyCounterReader.Source(text) == nil, "\(text)") }
+        #expect(Set(EnergyMeters.all.map { $0.name }).count == EnergyMeters.all.count)
+        #expect(EnergyCounterReader.Source.forms == ["auto", "powercap", "hwmon:CHIP", "hwmon:CHIP/LABEL"])
+    }
+
+    @Test("The meter that docs/contributing.md shows is the one that works here")
+    func example() throws {
+        let sysfs = FakeSysfs()
+        sysfs.write("class/example/energy_mj", 5)
+        var problems: [String] = []
+        let counters = try #require(ExampleMeter(argument: nil)).counters(in: SysfsRoot(sysfs.path), &problems)
+        #expect(counters.map(\.file) == ["class/example/energy_mj"] && counters.map(\.microjoules) == [1000] && problems == [])
+        #expect(ExampleMeter(argument: "x") == nil)
+        let root = #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast(3).joined(separator: "/")
+        func lines(_ file: String) throws -> [String] {
+            let bytes = try #require(TemporaryDirectory.contents(of: file))
+            return String(decoding: bytes, as: UTF8.self).split(separator: "\n").map { String($0.drop { $0 == " " }).replacing("public ", with: "").replacing("private ", with: "") }
+        }
+        let shown = try lines("\(root)/docs/contributing.md").drop { !$0.hasPrefix("struct ExampleMeter") }.prefix { $0 != "```" }
+        let here = try lines(#filePath)
+        #expect(shown.count == 8)
+        for line in shown { #expect(here.contains(line), "'\(line)' is not what was tested") }
+    }
+}
+
+private struct ExampleMeter: EnergyMeter {
+    static let name = "example"
+    static let forms = ["example"]
+    init?(argument: String?) { if argument != nil { return nil } }
+    func counters(in sysfs: SysfsRoot, _ problems: inout [String]) -> [EnergyCounter] {
+        [EnergyCounter("class/example/energy_mj", microjoules: 1000, in: sysfs, &problems)].compactMap { $0 }
     }
 }

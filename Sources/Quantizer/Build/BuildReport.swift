@@ -95,15 +95,5 @@ struct BuildReport {
         return "<p>Each alone; 1 is the threshold.</p><svg width=\"660\" height=\"\(search.ranking.count * 22 + 8)\">\(rows.joined())</svg>"
     }
 
-    private func escaped(_ text: String) -> String {
-        text.reduce(into: "") { result, character in
-            switch character {
-            case "<": result += "&lt;"
-            case ">": result += "&gt;"
-            case "&": result += "&amp;"
-            case "\"": result += "&quot;"
-            default: result.append(character)
-            }
-        }
-    }
+    private func escaped(_ text: String) -> String { escapedForHTML(text) }
 }

@@ -4,7 +4,7 @@ import StreamSessions
 import Units
 
 extension Dataset {
-    /// Reads windows from `.npz` or `.npy`, or cuts a WAV or CSV recording, or all those in a directory, into windows as
+    /// Reads windows from `.npz` or `.npy`, or cuts a WAV, CSV or EDF recording, or all those in a directory, into windows as
     /// the daemon would: hop, context, normalization and tail are the contract's, and each recording is a sequence at
     /// whose start state is zero.
     /// - Throws: `.unusableData` naming the file: another sample rate or number of channels than the contract's, too short
@@ -29,7 +29,7 @@ extension Dataset {
 
     /// The recordings that a path means; none for a file of arrays.
     private static func recordings(_ path: String) -> [String] {
-        func isRecording(_ name: String) -> Bool { [".wav", ".csv"].contains { name.lowercased().hasSuffix($0) } }
+        func isRecording(_ name: String) -> Bool { [".wav", ".csv", ".edf"].contains { name.lowercased().hasSuffix($0) } }
         guard let directory = opendir(path) else { return isRecording(path) ? [path] : [] }
         defer { closedir(directory) }
         var names: [String] = []
@@ -47,6 +47,7 @@ extension Dataset {
         func failure(_ what: String) -> JouledError { JouledError(.unusableData, "\(recording.path): \(what)") }
         if let rate = recording.sampleRate, rate != signal.sampleRate { throw failure("is sampled at \(rate) Hz, \(contract.name) needs \(signal.sampleRate) Hz: resample it") }
         guard recording.channels == signal.channels else { throw failure("has \(recording.channels) channels, \(contract.name) needs \(signal.channels)") }
+        if let unit = recording.unit, unit != signal.unit { throw failure("is in \(unit), \(contract.name) needs \(signal.unit)") }
         if let bad = recording.values.firstIndex(where: { !$0.isFinite }) { throw failure("sample \(bad / recording.channels) is not finite") }
         var assembler = WindowAssembler(window: window.samples, hop: window.hop, context: window.context, channels: signal.channels, slack: max(8192, window.hop))
         assembler.restart(at: 0)

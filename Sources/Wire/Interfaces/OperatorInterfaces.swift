@@ -1,99 +1,25 @@
-/// `io.jouled.Power`: battery, budget and the decisions that follow from them.
-public let powerInterfaceText = """
-    # Battery, budget and decisions.
-    interface io.jouled.Power
+/// `io.jouled`: errors that any method may answer with, besides those of `org.varlink.service`.
+public let commonInterfaceText = """
+    # Errors of no one method. There is nothing to call here.
+    interface io.jouled
 
-    # The battery as telemetry tells it.
-    type Battery (
-      # Stored energy in joules; null if the device does not tell.
-      energyJoules: ?float,
-      fullJoules: ?float,
-      # 0 to 1.
-      charge: ?float,
-      # Power drawn from the battery in watts; negative while charging.
-      drawWatts: ?float,
-      charging: bool,
-      acOnline: bool,
-      # Age of the reading.
-      ageSeconds: float,
-      # Where it was read.
-      origin: string,
-      # What was wrong with the readings, naming the file.
-      problems: []string
+    # What was sent is no Varlink; the connection is closed after this.
+    error ProtocolViolation (
+      # What was wrong, in words.
+      message: string
     )
 
-    type Status (
-      battery: ?Battery,
-      # Watts that inference may draw; null means no limit.
-      budgetWatts: ?float,
-      # Watts that the present plan expects inference to draw.
-      plannedWatts: float,
-      # Watts that inference drew since the last reading, by the energy model.
-      inferenceWatts: float,
-      # Estimate of the rest of the device.
-      restWatts: ?float,
-      restDeviationWatts: ?float,
-      # What holds the plan back: none, power, utilization, memory, latency or floor.
-      bindingConstraint: string,
-      # Utility gained by one more watt.
-      utilityPerWatt: float,
-      policy: string,
-      # Why the budget is what it is, in words.
-      reason: string,
-      # none, feasible or infeasible.
-      goal: string,
-      # Until the goal; null without one.
-      secondsLeft: ?float,
-      # Terms of the budget's arithmetic, each `name = value`.
-      terms: []string,
-      # The part of the day whose rules hold, by the policy's schedule; null if none does.
-      schedule: ?string,
-      # What clients hold.
-      holds: []Hold,
-      # Decisions so far.
-      decisions: int,
-      # What keeps the daemon from doing its job; empty when all is well.
-      problems: []string
-    )
-
-    # What a client asks for as long as it lives; see io.jouled.Policy.Hold.
-    type Hold (
-      hold: int,
-      uid: int,
-      # Floors and policy, in words.
-      effect: string,
-      # The client's own words; empty for those who may not know.
-      reason: string,
-      sinceSeconds: float
-    )
-
-    # One change of plan.
-    type Decision (
-      number: int,
-      # Seconds since the daemon started.
-      atSeconds: float,
-      # What made the daemon think again: stream-opened, stream-closed, power, policy, tick.
-      trigger: string,
-      stream: int,
-      streamName: string,
-      model: string,
-      # `variant/unit x cadence, coalescing`, or `paused`, or `none` before the first.
-      from: string,
-      to: string,
-      budgetWatts: ?float,
-      charge: ?float,
-      predictedWatts: float,
-      quality: float,
-      bindingConstraint: string,
-      runnerUp: string,
+    # There is no room for this connection, which is closed after this. Nothing was read from it.
+    error TooManyConnections (
+      # Which limit was reached, in words.
       reason: string
     )
 
-    # With `more`: the present state first, then after each reading or decision.
-    method GetStatus() -> (status: Status)
-
-    # The latest decisions, oldest first. With `more`: then each new one.
-    method ListDecisions(limit: ?int) -> (decisions: []Decision)
+    # A defect of jouled, or a part of the system that failed it.
+    error Internal (
+      # What happened, in words.
+      message: string
+    )
     """
 
 /// `io.jouled.Models`: what can be served.
@@ -101,9 +27,13 @@ public let modelsInterfaceText = """
     # Models that can be served.
     interface io.jouled.Models
 
+    # One artefact of a model.
     type Variant (
+      # Unique within the model, e.g. int8.
       name: string,
+      # How it was made: fp32, fp16, int8, palette, ...
       scheme: string,
+      # Size of its file.
       bytes: int,
       # Validated quality relative to the baseline, 0 to 1.
       quality: float,
@@ -111,26 +41,45 @@ public let modelsInterfaceText = """
       usable: bool,
       # Energy per window with one window a wake-up; null if not profiled on this device.
       joulesPerWindow: ?float,
-      # 99th percentile of the time to compute one window.
+      # 99th percentile of the time to compute one window, in milliseconds; null if not profiled on this device.
       p99Ms: ?float,
-      # metered, battery or modelled.
+      # How the joules are known: metered, battery or modelled.
       basis: string
     )
 
+    # The newest version of a model.
     type Model (
+      # What Open takes as `model`.
       name: string,
+      # Version of the bundle.
       version: int,
+      # One line for people.
       summary: string,
+      # SPDX identifier, or words.
       licence: string,
+      # audio, ecg, ppg or motion.
       kind: string,
+      # The only rate that it takes.
       sampleRateHz: int,
+      # Interleaved channels that it takes.
+      channels: int,
+      # Unit of its samples in f32le, e.g. mV, or full-scale for -1 to 1.
+      unit: string,
+      # Samples that one result speaks of.
       windowSamples: int,
+      # Samples between the starts of windows.
       hopSamples: int,
+      # The baseline first.
       variants: []Variant
     )
 
-    # `problems` names bundles that cannot be served, with the reason.
-    method List() -> (models: []Model, problems: []string)
+    # All models, those that cannot be served left out.
+    method List() -> (
+      # By name.
+      models: []Model,
+      # Bundles that cannot be served, with the reason.
+      problems: []string
+    )
     """
 
 /// `io.jouled.Policy`: which policy rules.
@@ -138,23 +87,36 @@ public let policyInterfaceText = """
     # Which power policy rules.
     interface io.jouled.Policy
 
+    # A policy file of the operator.
     type Policy (
       # File name without `.toml`.
       name: string,
       # lifetime, levels, fixed or unlimited; empty if the file is not valid.
       kind: string,
+      # The operator's own words.
       description: string,
+      # Whether it is in force.
       active: bool,
       # What is wrong with the file, naming line and key; empty if it is valid.
       problem: string
     )
 
-    method List() -> (policies: []Policy)
-    # Makes a policy the active one, and remembers it over restarts. A bad one changes nothing.
-    method Set(name: string) -> ()
-    # Reads the active policy's file again. A bad one changes nothing.
+    # All policies, valid or not.
+    method List() -> (
+      # By name.
+      policies: []Policy
+    )
+
+    # Makes a policy the active one, and remembers it over restarts. A bad one changes nothing. For admins.
+    method Set(
+      # One of List.
+      name: string
+    ) -> ()
+
+    # Reads the active policy's file again. A bad one changes nothing. For admins.
     method Reload() -> ()
 
+    # A lowest quality that is asked for.
     type Floor (
       # A model's name, or `*` for all.
       model: string,
@@ -164,13 +126,49 @@ public let policyInterfaceText = """
 
     # Asks for floors, or for another policy, until the connection is closed or upgraded. Give one of them at least. A policy is
     # for admins. Floors that others ask for count for their own streams. Of several policies the newest holds.
-    method Hold(reason: string, floors: ?[]Floor, policy: ?string) -> (hold: int)
+    method Hold(
+      # The client's own words.
+      reason: string,
+      # At most one for each model.
+      floors: ?[]Floor,
+      # One of List.
+      policy: ?string
+    ) -> (
+      # Its number.
+      hold: int
+    )
 
-    error UnknownPolicy (name: string, known: []string)
-    error UnknownModel (model: string, known: []string)
-    error TooManyHolds (limit: int, reason: string)
+    # There is no policy of this name.
+    error UnknownPolicy (
+      # The name that was asked for.
+      name: string,
+      # The names that there are.
+      known: []string
+    )
+
+    # A floor is of no model that there is.
+    error UnknownModel (
+      # The name that was asked for.
+      model: string,
+      # The names that there are.
+      known: []string
+    )
+
+    # No room for another hold.
+    error TooManyHolds (
+      # How many there may be.
+      limit: int,
+      # Which limit that is, in words.
+      reason: string
+    )
+
     # The file is not valid; the policy in force stays.
-    error InvalidPolicy (name: string, problem: string)
+    error InvalidPolicy (
+      # The policy that was asked for.
+      name: string,
+      # What is wrong with the file, naming line and key.
+      problem: string
+    )
     """
 
 /// `io.jouled.VirtualDevice`: hands on the virtual battery, for demonstrations and tests.
@@ -178,6 +176,18 @@ public let virtualDeviceInterfaceText = """
     # The virtual battery that stands in on machines without one. Not there when jouled reads a real one.
     interface io.jouled.VirtualDevice
 
-    # Changes what is given, and returns the true state (the gauge in io.jouled.Power may lag behind).
-    method Set(chargerPluggedIn: ?bool, baseWatts: ?float) -> (chargerPluggedIn: bool, baseWatts: float, energyJoules: float)
+    # Changes what is given, and returns the true state (the gauge in io.jouled.Power may lag behind). For admins.
+    method Set(
+      # Plugs the charger in or out; as it is if absent.
+      chargerPluggedIn: ?bool,
+      # What the rest of the device draws, in watts; as it is if absent.
+      baseWatts: ?float
+    ) -> (
+      # Whether the charger is plugged in now.
+      chargerPluggedIn: bool,
+      # What the rest of the device draws now, in watts.
+      baseWatts: float,
+      # What the battery truly holds, in joules.
+      energyJoules: float
+    )
     """

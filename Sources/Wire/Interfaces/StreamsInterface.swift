@@ -13,6 +13,7 @@ public let streamsInterfaceText = """
 
     # What a stream and the daemon agreed on when it was opened.
     type Contract (
+      # Name of the model.
       model: string,
       # Version of the model's bundle.
       version: int,
@@ -20,7 +21,9 @@ public let streamsInterfaceText = """
       kind: string,
       # Sample format: s16le or f32le.
       format: string,
+      # Samples a second, of each channel.
       sampleRateHz: int,
+      # Interleaved channels.
       channels: int,
       # Samples that one result speaks of.
       windowSamples: int,
@@ -28,6 +31,7 @@ public let streamsInterfaceText = """
       hopSamples: int,
       # How late a result may be after its window's last sample.
       latencyToleranceMs: int,
+      # In the order of a result's values.
       outputs: []Output,
       # Names of the model's variants; results name theirs by the index into this list.
       variants: []string
@@ -35,12 +39,15 @@ public let streamsInterfaceText = """
 
     # How a stream is doing.
     type Stream (
+      # Its number, given once.
       stream: int,
       # The client's own name for it, or empty.
       name: string,
+      # Name of its model.
       model: string,
       # The variant in use; empty while paused.
       variant: string,
+      # The compute unit in use; empty while paused.
       unit: string,
       # One of how many hops is answered.
       cadence: int,
@@ -50,18 +57,23 @@ public let streamsInterfaceText = """
       quality: float,
       # The lowest variant quality that the stream accepts.
       floor: float,
+      # Its worth beside other streams.
       weight: float,
+      # Whether it is paused last.
       critical: bool,
+      # Whether it is paused now.
       paused: bool,
       # Windows answered so far.
       windows: int,
+      # Wake-ups in which windows were answered; 0 for other users than the stream's and admins.
+      wakes: int,
       # Energy spent so far.
       joules: float,
       # Energy of the last window.
       joulesPerWindow: float,
       # Power that the plan expects of this stream.
       plannedWatts: float,
-      # First values of the last result; empty before the first, and for other users than the stream's and admins.
+      # First values of the last result; empty before the first, if one is no finite number, and for other users than the stream's and admins.
       lastValues: []float,
       # Samples the client said it lost.
       lostSamples: int,
@@ -76,17 +88,25 @@ public let streamsInterfaceText = """
     # Windows and energy of one stream on one variant, over restarts. Streams of earlier processes are added up as stream 0.
     # Of other users' streams clients other than admins see whole joules and thousands of windows, renewed once a minute.
     type LedgerEntry (
+      # Number of the stream; 0 for the sum of earlier ones.
       stream: int,
+      # The client's own name for it, or the model's.
       name: string,
+      # Name of the model.
       model: string,
+      # Name of the variant.
       variant: string,
+      # Windows answered.
       windows: int,
+      # Energy spent, by the energy model.
       joules: float,
+      # Whether the stream is still open.
       open: bool
     )
 
     # Opens a stream; must be called with `upgrade`. After the reply the connection carries frames (docs/protocol.md).
     method Open(
+      # Name of the model, one of io.jouled.Models.List.
       model: string,
       # Bundle version; the newest if absent.
       version: ?int,
@@ -108,25 +128,48 @@ public let streamsInterfaceText = """
       critical: ?bool,
       # Pins one variant by name.
       variant: ?string
-    ) -> (stream: int, contract: Contract, variant: string, reason: string)
+    ) -> (
+      # Its number.
+      stream: int,
+      # What both sides keep to.
+      contract: Contract,
+      # The variant that runs first; empty if the stream begins paused.
+      variant: string,
+      # Why it is that one, in words.
+      reason: string
+    )
 
     # All open streams. With `more`: the present state first, then again after each change.
-    method List() -> (streams: []Stream)
+    method List() -> (
+      # By number.
+      streams: []Stream
+    )
 
     # Energy by stream and variant, closed streams included.
-    method Ledger() -> (entries: []LedgerEntry)
+    method Ledger() -> (
+      # One for each stream and variant.
+      entries: []LedgerEntry
+    )
 
     # What a stream runs, and what that is expected to take.
     type Running (
+      # The variant.
       variant: string,
+      # The compute unit.
       unit: string,
+      # One of how many hops is answered.
       cadence: int,
+      # Windows per wake-up.
       coalescing: int,
+      # Validated quality of variant and cadence, 0 to 1.
       quality: float,
+      # Power that the plan expects.
       watts: float,
+      # Energy of a window, as expected.
       joulesPerWindow: float,
-      # Between these it is with a certainty of 90 %.
+      # Between this and `joulesHigh` it is with a certainty of 90 %.
       joulesLow: float,
+      # The upper end of that interval.
       joulesHigh: float,
       # How that is known: metered, battery or modelled.
       basis: string
@@ -138,58 +181,125 @@ public let streamsInterfaceText = """
       kind: string,
       # So much more (for a floor: less) is needed.
       missing: float,
+      # The unit of `missing`.
       unit: string,
+      # The same in words.
       text: string
     )
 
     # A better way to run a stream; all of its needs would have to be met.
     type Upgrade (
+      # The variant.
       variant: string,
+      # The compute unit.
       unit: string,
+      # One of how many hops would be answered.
       cadence: int,
+      # Windows per wake-up.
       coalescing: int,
+      # Validated quality of variant and cadence, 0 to 1.
       quality: float,
+      # Power that it is expected to take.
       watts: float,
       # Than what runs now.
       moreWatts: float,
+      # What would have to be given.
       needs: []Need
     )
 
     # Why a stream runs as it does, what would have to change for better quality, and how sure that is: as figures, and in words
     # (`lines`).
-    method Explain(stream: int) -> (
+    method Explain(
+      # Its number.
+      stream: int
+    ) -> (
+      # Its number.
       stream: int,
+      # The client's own name for it, or the model's.
       name: string,
+      # Its model.
       model: string,
+      # Whether it is paused.
       paused: bool,
+      # Why it runs as it does, in words.
       reason: string,
+      # Name of the policy in force.
       policy: string,
+      # The part of the day whose rules hold; null if none does.
       schedule: ?string,
+      # Watts that inference may draw; null means no limit.
       budgetWatts: ?float,
+      # Why the budget is what it is, in words.
       budgetReason: string,
+      # Watts that the plan expects of all streams together.
       plannedWatts: float,
+      # What holds the plan back: none, power, utilization, memory, latency or floor.
       bindingConstraint: string,
+      # none, feasible or infeasible.
       goal: string,
       # 0 to 1; null where nothing is forecast.
       chanceOfGoal: ?float,
+      # The plan that came second, in words.
       runnerUp: string,
+      # Better ways to run it.
       better: []Upgrade,
+      # Plain words.
       lines: []string,
       # null while it is paused.
       runs: ?Running
     )
 
-    # No such model; `known` lists those there are.
-    error UnknownModel (model: string, known: []string)
+    # No such model.
+    error UnknownModel (
+      # The name that was asked for.
+      model: string,
+      # The names that there are.
+      known: []string
+    )
+
     # The model has no such version or variant.
-    error UnknownVariant (model: string, variant: string, known: []string)
+    error UnknownVariant (
+      # The model that was asked for.
+      model: string,
+      # The variant that was asked for.
+      variant: string,
+      # The names that there are.
+      known: []string
+    )
+
     # The samples are not what the model takes.
-    error SignalMismatch (field: string, wanted: string, got: string)
+    error SignalMismatch (
+      # The parameter at fault.
+      field: string,
+      # What the model takes.
+      wanted: string,
+      # What was offered.
+      got: string
+    )
+
     # The model cannot be served: its bundle or the runtime library is at fault.
-    error ModelUnavailable (model: string, reason: string)
+    error ModelUnavailable (
+      # The model that was asked for.
+      model: string,
+      # What is at fault, in words.
+      reason: string
+    )
+
     # No room for another stream, or for another of this user's.
-    error TooManyStreams (limit: int)
+    error TooManyStreams (
+      # How many there may be.
+      limit: int
+    )
+
     # The user's streams have spent the energy that one user may spend within an hour.
-    error EnergyQuotaExceeded (joulesPerHour: float)
-    error UnknownStream (stream: int)
+    error EnergyQuotaExceeded (
+      # How much that is.
+      joulesPerHour: float
+    )
+
+    # No such stream is open.
+    error UnknownStream (
+      # The number that was asked for.
+      stream: int
+    )
     """

@@ -30,8 +30,12 @@ struct PowerCommand: ParsableCommand {
 
     func run() throws {
         try reporting {
-            let status = try daemon.connect().call("io.jouled.Power.GetStatus")["status"] ?? .null
-            if table.json { return Console.out(status.description) }
+            let connection = try daemon.connect()
+            let status = try connection.call("io.jouled.Power.GetStatus")["status"] ?? .null
+            if table.json {
+                let ledger = try connection.call("io.jouled.Streams.Ledger")["entries"] ?? []
+                return Console.out(JSONValue.object(["status": status, "ledger": ledger]).description)
+            }
             for line in StatusText.power(status) { Console.out(line) }
             Console.out("how the budget came about:")
             for term in status.list("terms").compactMap(\.stringValue) { Console.out("  \(term)") }

@@ -2,18 +2,23 @@ import ArgumentParser
 import ConfigDocument
 import Glibc
 import JouledClient
+import SignalSources
 import Units
 import Wire
 
-/// Pipes samples from standard input through a model; results come out as JSON lines.
+/// Pipes samples from standard input, a file or a sensor through a model; results come out as JSON lines.
 struct StreamCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "stream",
-        abstract: "Stream samples from standard input through a model; results come out as JSON lines.",
+        abstract: "Stream samples from standard input, a file or a sensor through a model; results come out as JSON lines.",
         discussion: """
             Raw samples without a header, mono and interleaved as the model asks:
               arecord -q -t raw -f S16_LE -r 16000 | joulectl stream silero-vad
               joulectl stream ecg-rhythm --format f32le --pace < ecg.f32le
+            With --from, a file with a header, or a sensor of the kernel's Industrial I/O subsystem:
+              joulectl stream silero-vad --from meeting.wav
+              joulectl stream ecg-rhythm --from holter.edf --channel "ECG II"
+              joulectl stream ecg-rhythm --from iio:ads1298 --channel in_voltage0
 
             Each line is one window: {"end":512,"variant":"fp32","joules":0.0004,"speech_probability":0.21}, where `end` is
             the sample index one past the window. Notices (a variant changes, samples are lost) go to standard
@@ -25,12 +30,20 @@ struct StreamCommand: ParsableCommand {
     var model: String
     @Option(help: "Version of the model; the newest if left out.")
     var version: Int?
-    @Option(help: "Sample format: s16le or f32le.")
-    var format = "s16le"
+    @Option(help: "A .wav, .csv or .edf file, or iio:DEVICE, instead of standard input.", completion: .file(extensions: ["wav", "csv", "edf"]))
+    var from: String?
+    @Option(help: "With --from: signal of an EDF, column of a CSV, or channels of a sensor (comma-separated).")
+    var channel: String?
+    @Option(help: "With --from: factor from the source's unit to the model's; volts are converted without it.")
+    var scale: Double?
+    @Option(help: "With --from: end after so many samples.")
+    var samples: Int?
+    @Option(help: "Sample format: s16le (the default) or f32le.")
+    var format: String?
     @Option(help: "Sample rate in Hz; the model's own if left out. jouled refuses other rates: it does not resample.")
     var rate: Int?
-    @Option(help: "Interleaved channels.")
-    var channels = 1
+    @Option(help: "Interleaved channels; 1 if left out.")
+    var channels: Int?
     @Option(help: "A name for people, shown in status.")
     var name: String?
     @Option(help: "How late a result may be, e.g. 100ms or 2s. More tolerance lets jouled wake less often.")
@@ -58,19 +71,37 @@ struct StreamCommand: ParsableCommand {
         guard floor.map({ (0...1).contains($0) }) ?? true else { throw ValidationError("--floor must be 0 to 1") }
         guard weight.map({ (0.001...1000).contains($0) }) ?? true else { throw ValidationError("--weight must be 0.001 to 1000") }
         guard preroll == nil || pace else { throw ValidationError("--preroll needs --pace") }
+        guard from != nil || (channel == nil && scale == nil && samples == nil) else { throw ValidationError("--channel, --scale and --samples need --from") }
+        guard from == nil || (format == nil && rate == nil && channels == nil && chunk == nil) else {
+            throw ValidationError("with --from, format, rate and channels are the source's")
+        }
+        guard scale.map({ $0.isFinite && $0 != 0 }) ?? true else { throw ValidationError("--scale must be a number other than 0") }
+        guard samples.map({ $0 > 0 }) ?? true else { throw ValidationError("--samples must be positive") }
         guard (1...(1 << 22)).contains(chunk ?? 1) else { throw ValidationError("--chunk must be 1 to 4194304 bytes") }
     }
 
     func run() throws {
         try reporting {
             let connection = try daemon.connect()
-            let parameters = try parameters(connection)
+            let source = try from.map { try StreamSource($0, channel: channel, scale: scale, needs: needs(connection)) }
+            let parameters = try parameters(connection, source)
             let stream = try connection.openStream(parameters)
             Interruption.install()
             stream.shouldStop = { Interruption.happened }
             let printer = ResultPrinter(contract: stream.contract, notices: notices, quiet: quiet)
-            if pace {
-                try runPaced(stream, rate: Double(parameters["sampleRateHz"]?.intValue ?? 1), printer)
+            let rate = Double(parameters["sampleRateHz"]?.intValue ?? 1)
+            if case .sensor(let device)? = source {
+                try run(stream, reading: device, rate: rate, printer)
+            } else if case .file(let signal)? = source {
+                var rest = signal.bytes.prefix(samples.map { $0 * stream.sampleSize } ?? signal.bytes.count)
+                let next = { (limit: Int) -> [UInt8]? in
+                    let piece = rest.prefix(limit)
+                    rest = rest.dropFirst(piece.count)
+                    return piece.isEmpty || Interruption.happened ? nil : Array(piece)
+                }
+                if pace { try runPaced(stream, rate: rate, printer, next) } else { try stream.run(input: { next(65536) }) { printer.handle($0) } }
+            } else if pace {
+                try runPaced(stream, rate: rate, printer, readInput)
             } else if let chunk {
                 try stream.run(input: { readInput(chunk) }) { printer.handle($0) }
             } else {
@@ -83,8 +114,10 @@ struct StreamCommand: ParsableCommand {
         }
     }
 
-    private func parameters(_ connection: JouledConnection) throws -> JSONObject {
-        var parameters: JSONObject = ["model": .string(model), "format": .string(format), "channels": JSONValue(channels)]
+    private func parameters(_ connection: JouledConnection, _ source: StreamSource?) throws -> JSONObject {
+        var parameters: JSONObject = [
+            "model": .string(model), "format": .string(source?.format ?? format ?? "s16le"), "channels": JSONValue(source?.channels ?? channels ?? 1),
+        ]
         // The rate is asked for so that a wrong one is an error; who gives none takes the model's.
         parameters["sampleRateHz"] = JSONValue(try rate ?? modelRate(connection))
         if let version { parameters["version"] = JSONValue(version) }
@@ -111,6 +144,13 @@ struct StreamCommand: ParsableCommand {
         return models.first { $0.text("name") == model }?.integer("sampleRateHz") ?? 1
     }
 
+    /// What the model takes; an unknown model is the daemon's to refuse.
+    private func needs(_ connection: JouledConnection) throws -> SignalNeeds {
+        let found = try connection.call("io.jouled.Models.List").list("models").first { $0.text("name") == model }
+        guard let found else { throw JouledError(.init("joulectl.unknown-model"), "no model '\(model)'; see joulectl models") }
+        return SignalNeeds(sampleRate: found.integer("sampleRateHz"), channels: found.integer("channels"), unit: found.text("unit"))
+    }
+
     private func readInput(_ limit: Int) -> [UInt8]? {
         var bytes = [UInt8](repeating: 0, count: limit)
         while !Interruption.happened {
@@ -123,7 +163,7 @@ struct StreamCommand: ParsableCommand {
     }
 
     /// Sends 20 ms at a time when it is due, taking results in between.
-    private func runPaced(_ stream: StreamConnection, rate: Double, _ printer: ResultPrinter) throws {
+    private func runPaced(_ stream: StreamConnection, rate: Double, _ printer: ResultPrinter, _ next: (Int) -> [UInt8]?) throws {
         let clock = SystemClocks()
         let start = clock.monotonic()
         let samples = max(1, Int(rate / 50))
@@ -131,7 +171,7 @@ struct StreamCommand: ParsableCommand {
         var sent = 0
         var pending: [UInt8] = []
         while true {
-            while pending.count < samples * stream.sampleSize, let more = readInput(65536) { pending += more }
+            while pending.count < samples * stream.sampleSize, let more = next(65536) { pending += more }
             let piece = Array(pending.prefix(samples * stream.sampleSize))
             pending.removeFirst(piece.count)
             if piece.isEmpty { break }
@@ -144,6 +184,40 @@ struct StreamCommand: ParsableCommand {
             }
             stream.send(piece)
             guard try stream.pump(until: .now, timeout: .zero, { printer.handle($0) }) != .closed else { return }
+        }
+        stream.end()
+        _ = try stream.pump(until: .closed, timeout: nil) { printer.handle($0) }
+    }
+
+    /// Streams a sensor's samples until Ctrl-C, its end, or so many as were asked for.
+    private func run(_ stream: StreamConnection, reading device: IIODevice, rate: Double, _ printer: ResultPrinter) throws {
+        try device.setRate(Int(rate))
+        guard device.hasBuffer else { return try poll(stream, device, rate, printer) }
+        let buffer = try device.openBuffer()
+        var left = samples.map { $0 * stream.sampleSize }
+        try stream.run(reading: buffer.descriptor) { bytes in
+            let converted = buffer.convert(bytes)
+            guard let most = left else { return converted }
+            guard most > 0 else { return nil }
+            left = most - min(most, converted.count)
+            return Array(converted.prefix(most))
+        } _: { printer.handle($0) }
+    }
+
+    /// Reads value by value, each when it is due by the clock.
+    private func poll(_ stream: StreamConnection, _ device: IIODevice, _ rate: Double, _ printer: ResultPrinter) throws {
+        let clock = SystemClocks()
+        let start = clock.monotonic()
+        var taken = 0
+        while !Interruption.happened, samples.map({ taken < $0 }) ?? true {
+            let due = start.advanced(by: Seconds(Double(taken) / rate))
+            while clock.monotonic() < due {
+                let outcome = try stream.pump(until: .event, timeout: due.since(clock.monotonic())) { printer.handle($0) }
+                guard outcome == .reached || outcome == .timedOut else { return }
+            }
+            let sample = try device.read()
+            sample.withUnsafeBytes { stream.send($0) }
+            taken += 1
         }
         stream.end()
         _ = try stream.pump(until: .closed, timeout: nil) { printer.handle($0) }

@@ -7,6 +7,7 @@ import ModelStore
 import OnnxGraph
 import PowerPolicy
 import PowerTelemetry
+import Quantizer
 import Simulation
 import Units
 import Wire
@@ -14,7 +15,7 @@ import Wire
 /// A parser of what comes from outside, fed with bytes that may be anything. A trap or a hang is a defect; an error is the answer
 /// that bad input gets.
 public enum FuzzTarget: String, CaseIterable, Sendable {
-    case varlink, frames, json, configuration, policy, manifest, profile, scenario, sysfs, state, energy, ledger, handover, onnx, idl, journal, habit
+    case varlink, frames, json, configuration, policy, manifest, profile, scenario, sysfs, state, energy, ledger, handover, onnx, idl, journal, habit, history, recording
 
     /// Runs the parser on `bytes`.
     public func run(_ bytes: [UInt8]) {
@@ -35,6 +36,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         case .onnx: Self.onnx(bytes)
         case .journal: Self.journal(bytes)
         case .habit: _ = try? ChargeHabit(persistentText: Self.text(bytes), name: "fuzz")
+        case .history: for line in bytes.split(separator: 0x0A) { _ = HistoryRecord.check(Array(line)) }
+        case .recording: Self.recording(bytes)
         case .idl: _ = try? VarlinkDefinition(parsing: Self.text(bytes))
         }
     }
@@ -114,6 +117,16 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         for event in events {
             whatIf.take(event)
             if case .decision(let record) = event { _ = record.replay() }
+        }
+    }
+
+    /// The first byte chooses the format.
+    private static func recording(_ bytes: [UInt8]) {
+        guard let first = bytes.first else { return }
+        let name = ["r.wav", "r.csv", "r.edf"][Int(first) % 3]
+        for channel in [nil, "2", "a"] {
+            guard let recording = try? Recording(Array(bytes.dropFirst()), path: name, s16Scale: 1, channel: channel) else { continue }
+            precondition(recording.channels > 0 && recording.values.count % recording.channels == 0, "\(recording.channels) channels, \(recording.values.count) values")
         }
     }
 
