@@ -90,8 +90,10 @@ bench-planner:
 
 # libFuzzer over all parsers of what comes from outside; new inputs stay in .build/fuzz/corpus, crashes are left beside them.
 FUZZ_SECONDS ?= 60
+# lld, for gold does not bear what libFuzzer instruments.
 fuzz:
-	swift build -c release --product fuzz --scratch-path .build/fuzz -Xswiftc -sanitize=fuzzer -Xswiftc -DLIBFUZZER -Xswiftc -parse-as-library
+	swift build -c release --product fuzz --scratch-path .build/fuzz -Xswiftc -sanitize=fuzzer -Xswiftc -DLIBFUZZER -Xswiftc -parse-as-library \
+	    -Xswiftc -use-ld=lld
 	@total=0; for target in $(notdir $(wildcard Tests/Fuzz/Corpus/*)); do \
 	    mkdir -p .build/fuzz/corpus/$$target; \
 	    JOULED_FUZZ_TARGET=$$target .build/fuzz/release/fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=1024 -verbosity=0 -print_final_stats=1 \

@@ -1,6 +1,7 @@
 import ConfigDocument
 import Glibc
 import PowerTelemetry
+import Systemd
 import Units
 
 /// All settings of `jouled.toml`, read once; a reload makes a new one.
@@ -28,6 +29,8 @@ public struct DaemonConfiguration: Sendable, Equatable {
     public var virtualDevice = VirtualDeviceSettings()
     public var limits = Limits()
     public var access = AccessRules()
+    /// What tells that programs wait for memory, unless the service manager names another file; empty: nothing.
+    public var memoryPressure = MemoryPressure.devicePath
 
     /// Where battery readings come from.
     public struct PowerSettings: Sendable, Equatable {
@@ -93,6 +96,10 @@ public struct DaemonConfiguration: Sendable, Equatable {
         modelsDirectory = try Self.path("models", "directory", root, modelsDirectory)
         runtimeLibrary = try Self.path("runtime", "library", root, runtimeLibrary)
         stateDirectory = try Self.path("state", "directory", root, stateDirectory)
+        if let table = try root.optionalTable("memory") {
+            memoryPressure = try table.string("pressure", default: memoryPressure)
+            try table.finish()
+        }
         if let table = try root.optionalTable("policy") {
             policyDirectory = try table.string("directory", default: policyDirectory)
             policy = try table.string("active", default: policy)

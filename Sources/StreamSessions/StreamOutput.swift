@@ -8,6 +8,13 @@ extension StreamSession {
         writer.notice(Notice(kind: kind, message: message, fields: fields), sampleIndex: assembler.endOfSamples, time: clocks.monotonic())
     }
 
+    func tellChange(from old: Assignment, to new: Assignment) {
+        let text = { (a: Assignment) -> JSONValue in a.variantName.isEmpty ? "paused" : .string(a.variantName) }
+        tell(
+            new.session == nil ? "paused" : "variant", new.reason,
+            ["from": text(old), "to": text(new), "unit": .string(new.unit), "cadence": JSONValue(new.cadence)])
+    }
+
     func fail(_ error: JouledError) {
         writer.notice(Notice(error), isError: true, sampleIndex: assembler.endOfSamples, time: clocks.monotonic())
         phase = .leaving(.failed(error.description))
