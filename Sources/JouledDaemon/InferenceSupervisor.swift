@@ -5,15 +5,16 @@ import Units
 
 /// Sees to it that a model which does not come back from a run costs no more than its own stream.
 ///
-/// It looks whenever the inference thread has used up another quarter of a second of CPU time, so that nothing wakes up for it
-/// while little is computed, and when the watchdog finds that a job does not end: a model may also hang without computing.
+/// It looks whenever the inference thread has used up another 50 ms of CPU time, so that nothing wakes up for it while little is
+/// computed, and when the watchdog finds that a job does not end: a model may also hang without computing.
 /// A run over its limit is asked to end; its stream then goes on with another variant. If it does not end, its thread is given up
 /// and another one takes over the loop. Used on the control loop only.
 final class InferenceSupervisor {
     /// CPU time of the inference thread between two looks.
-    static let tick = Seconds(0.25)
-    /// Looks after which a run that was asked to end is given up.
-    static let patience = 2
+    static let tick = Seconds(0.05)
+    /// CPU time that a run which was asked to end has for it, for what is in progress is finished first: a share of its limit.
+    static let patienceShare = 0.25
+    static let leastPatience = Seconds(0.1)
     /// Threads that may hang at a time: each keeps its model in memory. One more, and the watchdog restarts the daemon.
     static let threadLimit = 4
 
@@ -60,9 +61,10 @@ final class InferenceSupervisor {
         }
         let looks = before.looks + 1
         seen = (run.number, looks)
+        let time = Self.tick * Double(looks)
         if run.isTerminating {
-            if looks >= Self.patience { abandon(run) }
-        } else if Self.tick * Double(looks) >= run.limit {
+            if time >= max(Self.leastPatience, run.limit * Self.patienceShare) { abandon(run) }
+        } else if time >= run.limit {
             seen = (run.number, 0)
             terminate(run)
         }

@@ -64,7 +64,7 @@ actor Scheduler {
 
     /// CPU time after which a window is taken for stuck: far beyond what the profile has seen, on a slower clock, too.
     static let runLimitFactor = 20.0
-    static let leastRunLimit = Seconds(0.5)
+    static let leastRunLimit = Seconds(0.1)
     /// Decisions kept for clients; older ones are in the journal.
     static let historyLimit = 512
 

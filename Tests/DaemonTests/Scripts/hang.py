@@ -1,7 +1,8 @@
-"""Makes a model that hangs on one window: hang.py IN.onnx OUT.onnx loop|kernel
+"""Makes a model that hangs on one window: hang.py IN.onnx OUT.onnx loop|kernel|fail
 
 The model answers as before, until all samples of a window are at full scale. Then it computes for ever in a Loop, which ONNX
-Runtime can be asked to leave, or for minutes in one NonMaxSuppression over boxes of which none hides another, which it cannot.
+Runtime can be asked to leave, or for minutes in one NonMaxSuppression over boxes of which none hides another, which it cannot; or
+it fails, with an index out of bounds.
 """
 import sys
 
@@ -50,6 +51,9 @@ if kind == "loop":
         ],
     )
     out = node("Loop", [trips, constant("hang_go", True, np.bool_), least], "hang_out", body=body)
+elif kind == "fail":
+    index = node("Where", [is_full, constant("hang_beyond", 9, np.int64), constant("hang_first", 0, np.int64)], "hang_index")
+    out = node("Gather", [constant("hang_one", [1], np.float32), index], "hang_out")
 else:
     count = node("Where", [is_full, constant("hang_many", 600_000, np.int64), constant("hang_one", 1, np.int64)], "hang_count")
     numbers = node("Range", [constant("hang_zero", 0, np.int64), count, constant("hang_step", 1, np.int64)], "hang_numbers")
