@@ -62,7 +62,8 @@ actor Scheduler {
     var holds = Holds()
     var habitFile: HabitFile
 
-    /// CPU time after which a window is taken for stuck: far beyond what the profile has seen, on a slower clock, too.
+    /// CPU time after which a window is taken for stuck, as a multiple of what the profile says of a cold one: far beyond it on the slowest
+    /// clock, too.
     static let runLimitFactor = 20.0
     static let leastRunLimit = Seconds(0.1)
     /// Decisions kept for clients; older ones are in the journal.
@@ -336,7 +337,7 @@ actor Scheduler {
             firstWindow: WindowCost(energy: first.energy, cpu: first.cpu, latency: profile.latency.p50),
             nextWindow: WindowCost(energy: profile.next.energy, cpu: profile.next.cpu, latency: profile.nextLatency.p50),
             energyFactor: engine.energy.scale(of: option.plan.unit).factor,
-            runLimit: max(Self.leastRunLimit, profile.latency.p99 * Self.runLimitFactor), isPaced: isLimited, reason: placement.reason)
+            runLimit: max(Self.leastRunLimit, first.cpu * Self.runLimitFactor), isPaced: isLimited, reason: placement.reason)
     }
 
     // MARK: Policy
