@@ -31,8 +31,8 @@ if mkdir "$group" 2>/dev/null && echo $((20 << 20)) >"$group/$limit" 2>/dev/null
         (echo "$BASHPID" >"$group/cgroup.procs"; exec timeout 30 python3 "$here/pressure.py" "$work/hog$hog" 25) &
         hogs+=($!)
     done
-    told() { inside journalctl -u jouled -o cat --no-pager MESSAGE_ID=5c1f0b6a7a3e4d0f9a5be2d8a1c40e0e | grep -q "Memory is short"; }
-    within 25 told && ok "real memory pressure is told: $(inside journalctl -u jouled -o cat --no-pager MESSAGE_ID=5c1f0b6a7a3e4d0f9a5be2d8a1c40e0e | tail -1)" || bad "no word of memory pressure: $(head -1 /proc/pressure/memory)"
+    told() { inside journalctl -u jouled -o cat --no-pager MESSAGE_ID=5c1f0b6a7a3e4d0f9a5be2d8a1c40e10 | grep -q "Memory is short"; }
+    within 25 told && ok "real memory pressure is told: $(inside journalctl -u jouled -o cat --no-pager MESSAGE_ID=5c1f0b6a7a3e4d0f9a5be2d8a1c40e10 | tail -1)" || bad "no word of memory pressure: $(head -1 /proc/pressure/memory)"
     kill "${hogs[@]}" 2>/dev/null
     wait "${hogs[@]}" 2>/dev/null
     rm -f "$work"/hog[12]
