@@ -117,8 +117,8 @@ faults: profile
 
 # The whole suite under the address and the thread sanitizer, each with a build of its own.
 test-sanitizers: bundles
-	swift test --sanitize=address --scratch-path .build/address
-	swift test --sanitize=thread --scratch-path .build/thread
+	JOULED_SANITIZER=address swift test --sanitize=address --scratch-path .build/address
+	JOULED_SANITIZER=thread TSAN_OPTIONS=suppressions=$(CURDIR)/Tests/tsan.supp swift test --sanitize=thread --scratch-path .build/thread
 
 clean:
 	rm -rf .build
