@@ -21,7 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from scene import CHUNK, RATE, Daemon, Stream, bad_model, percentile
+from scene import CHUNK, Daemon, Stream, answer_every_window, bad_model, percentile
 
 STREAMS = 8
 
@@ -261,6 +261,7 @@ def main() -> None:
     models = folder / "models"
     for model in ("silero-vad", "ecg-rhythm"):
         shutil.copytree(arguments.deps / "bundles" / model, models / model)
+        answer_every_window(models / model / "1")
     for kind in ("fail", "loop", "kernel"):
         bad_model(arguments.deps, models, kind)
     daemon = Daemon(arguments.jouled, arguments.deps, models, folder)

@@ -15,6 +15,14 @@ extension StreamSession {
             ["from": text(old), "to": text(new), "unit": .string(new.unit), "cadence": JSONValue(new.cadence)])
     }
 
+    /// Answers the flushes that came before the sample `index`.
+    func tellFlushed(before index: UInt64) {
+        while let mark = owed.flushes.first, mark < index {
+            owed.flushes.removeFirst()
+            writer.notice(Notice(kind: "flushed", message: "all complete windows are answered", fields: [:]), sampleIndex: mark, time: clocks.monotonic())
+        }
+    }
+
     func fail(_ error: JouledError) {
         writer.notice(Notice(error), isError: true, sampleIndex: assembler.endOfSamples, time: clocks.monotonic())
         phase = .leaving(.failed(error.description))

@@ -343,14 +343,6 @@ public actor StreamSession {
         phase = .leaving(.finished)
     }
 
-    /// Answers the flushes that came before the sample `index`.
-    private func tellFlushed(before index: UInt64) {
-        while let mark = owed.flushes.first, mark < index {
-            owed.flushes.removeFirst()
-            writer.notice(Notice(kind: "flushed", message: "all complete windows are answered", fields: [:]), sampleIndex: mark, time: clocks.monotonic())
-        }
-    }
-
     /// Answers complete windows in order. A failing model stops this before the window it failed on is passed.
     private func answerWindows(padded: Bool = false) {
         while phase == .receiving, assembler.hasWindow {
