@@ -14,7 +14,7 @@ ORT := $(DEPS)/lib/libonnxruntime.so.1.32.0
 DRAIN ?= 1.0
 SECONDS_ ?= 60
 
-.PHONY: bench-planner help setup build bundles profile demo test test-system check install deb fuzz soak test-sanitizers clean distclean test-varlinkctl
+.PHONY: bench-planner help setup build bundles profile demo test test-system check install deb fuzz soak test-sanitizers clean distclean test-varlinkctl faults
 
 help:
 	@echo 'make demo      set up, build, and show jouled at work for a minute (DRAIN=0.8: drain the battery slower)'
@@ -29,6 +29,7 @@ help:
 	@echo 'make bench-planner  CPU time of plans of 8 and 64 streams beside their goals'
 	@echo 'make fuzz      libFuzzer over all parsers, FUZZ_SECONDS=60 each'
 	@echo 'make soak      SOAK_SECONDS=600 of 32 streams whose clients come, go, stall and die'
+	@echo 'make faults    what faults cost the streams beside them: windows lost, and how their p99 latency moves'
 	@echo 'make test-sanitizers  the tests under the address and the thread sanitizer'
 	@echo 'make clean     remove build products; make distclean: also what set-up downloaded'
 
@@ -55,6 +56,8 @@ test: bundles
 	swift build --build-tests
 	@.build/debug/joulectl model profile --missing --rounds 10 --runtime-library $(ORT) $$(ls -d $(DEPS)/bundles/*/*)
 	swift test --skip-build
+	@if [[ $$EUID == 0 ]] && command -v systemd-nspawn >/dev/null; then $(MAKE) test-system; \
+	else echo '*** SKIPPED: make test-system needs root and systemd-container; the service was NOT run under a real systemd ***' >&2; fi
 
 # Real systemd and journald in a container; needs root and systemd-container.
 test-system: profile deb
@@ -66,13 +69,15 @@ test-varlinkctl: bundles
 
 check: build
 	$(RELEASE_BIN)/joulectl check-config config/jouled.toml config/policies/*.toml
+	systemd-analyze security --offline=true --threshold=8 --no-pager systemd/jouled.service | tail -1
 
 install:
 	install -Dm755 $(RELEASE_BIN)/jouled $(DESTDIR)$(PREFIX)/bin/jouled
 	install -Dm755 $(RELEASE_BIN)/joulectl $(DESTDIR)$(PREFIX)/bin/joulectl
 	install -Dm644 $(ORT) $(DESTDIR)$(PREFIX)/lib/jouled/libonnxruntime.so.1
-	install -Dm644 -t $(DESTDIR)$(UNITDIR) systemd/jouled.service systemd/jouled.socket
+	install -Dm644 -t $(DESTDIR)$(UNITDIR) systemd/jouled.service systemd/jouled.socket systemd/jouled.slice
 	install -Dm644 -t $(DESTDIR)$(UNITDIR) systemd/jouled-metrics.service systemd/jouled-metrics.timer
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jouled/drop-ins systemd/drop-ins/*.conf
 	install -Dm644 docs/man/jouled.8 $(DESTDIR)$(PREFIX)/share/man/man8/jouled.8
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man5 docs/man/jouled.toml.5 docs/man/jouled-policy.5 docs/man/model.toml.5
 	install -Dm644 config/grafana/jouled.json $(DESTDIR)$(PREFIX)/share/jouled/grafana/jouled.json
@@ -98,8 +103,10 @@ bench-planner:
 
 # libFuzzer over all parsers of what comes from outside; new inputs stay in .build/fuzz/corpus, crashes are left beside them.
 FUZZ_SECONDS ?= 60
+# lld, for gold does not bear what libFuzzer instruments.
 fuzz:
-	swift build -c release --product fuzz --scratch-path .build/fuzz -Xswiftc -sanitize=fuzzer -Xswiftc -DLIBFUZZER -Xswiftc -parse-as-library
+	swift build -c release --product fuzz --scratch-path .build/fuzz -Xswiftc -sanitize=fuzzer -Xswiftc -DLIBFUZZER -Xswiftc -parse-as-library \
+	    -Xswiftc -use-ld=lld
 	@total=0; for target in $(notdir $(wildcard Tests/Fuzz/Corpus/*)); do \
 	    mkdir -p .build/fuzz/corpus/$$target; \
 	    JOULED_FUZZ_TARGET=$$target .build/fuzz/release/fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=1024 -verbosity=0 -print_final_stats=1 \
@@ -112,10 +119,14 @@ SOAK_SECONDS ?= 600
 soak: profile
 	python3 Tests/Soak/soak.py $(RELEASE_BIN)/jouled $(DEPS)/bundles $(ORT) $(DEPS)/signals/speech.s16le $(SOAK_SECONDS) 32
 
+# What faults cost the streams beside them: calm and faulty phases by turns in one run, for each fault.
+faults: profile
+	python3 Benchmarks/faults/faults.py $(RELEASE_BIN)/jouled $(DEPS)
+
 # The whole suite under the address and the thread sanitizer, each with a build of its own.
 test-sanitizers: bundles
-	swift test --sanitize=address --scratch-path .build/address
-	swift test --sanitize=thread --scratch-path .build/thread
+	JOULED_SANITIZER=address swift test --sanitize=address --scratch-path .build/address
+	JOULED_SANITIZER=thread TSAN_OPTIONS=suppressions=$(CURDIR)/Tests/tsan.supp swift test --sanitize=thread --scratch-path .build/thread
 
 clean:
 	rm -rf .build

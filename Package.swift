@@ -129,7 +129,7 @@ let package = Package(
         tests("Simulation", ["Units", "EnergyModel", "PowerTelemetry", "Planner", "PowerPolicy", "Decisions"]),
         .testTarget(
             name: "DaemonTests",
-            dependencies: ["JouledDaemon", "JouledClient", "JouledTestKit", "Units", "Wire", "ModelStore", "Systemd", "CLinux"],
+            dependencies: ["JouledDaemon", "JouledClient", "JouledTestKit", "Units", "Wire", "ModelStore", "Systemd", "CLinux", "Decisions", "PowerPolicy"],
             exclude: ["Scripts"], swiftSettings: strict),
     ]
 )

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -88,6 +89,31 @@ void clinux_name_thread(const char *name) {
 }
 
 void clinux_trim_heap(void) { malloc_trim(0); }
+
+int clinux_start_timer(clockid_t clock, int signal, uint64_t nanoseconds, timer_t *timer) {
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = signal};
+    if (timer_create(clock, &event, timer) < 0) return -errno;
+    struct timespec step = {(time_t)(nanoseconds / 1000000000), (long)(nanoseconds % 1000000000)};
+    struct itimerspec setting = {step, step};
+    if (timer_settime(*timer, 0, &setting, NULL) == 0) return 0;
+    int error = errno;
+    timer_delete(*timer);
+    return -error;
+}
+
+static void sleep_for_ever(int signal) {
+    (void)signal;
+    // Nothing but calls that are safe in a handler; all signals are blocked in it.
+    for (;;) pause();
+}
+
+int clinux_freeze_thread(pthread_t thread) {
+    // SIGPROF: nobody else in the process uses it, and no thread blocks it.
+    struct sigaction action = {.sa_handler = sleep_for_ever, .sa_flags = SA_RESTART};
+    sigfillset(&action.sa_mask);
+    if (sigaction(SIGPROF, &action, NULL) < 0) return -errno;
+    return -pthread_kill(thread, SIGPROF);
+}
 
 int clinux_eventfd(void) {
     int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -25,6 +25,7 @@ ORT_SLOT(SessionGetInputName, 36);
 ORT_SLOT(SessionGetOutputName, 37);
 ORT_SLOT(CreateRunOptions, 39);
 ORT_SLOT(RunOptionsSetTerminate, 46);
+ORT_SLOT(RunOptionsUnsetTerminate, 47);
 ORT_SLOT(CreateTensorWithDataAsOrtValue, 49);
 ORT_SLOT(GetTensorMutableData, 51);
 ORT_SLOT(CastTypeInfoToTensorInfo, 55);

@@ -35,6 +35,7 @@ enum InputsReader {
         var object = try reader.object("memory")
         var memory = PolicyMemory()
         memory.started = try object.optionalTime("startedNs")
+        memory.before = Seconds(try object.optionalNumber("before") ?? 0)
         memory.level = try object.optionalInteger("level")
         guard memory.level ?? 0 >= 0 else { throw object.error("level", "is below 0") }
         memory.peak = Watts(try object.optionalNumber("peak") ?? 0)

@@ -38,6 +38,7 @@ struct InputsWriter {
     private var memory: JSONObject {
         var object: JSONObject = [:]
         if let started = inputs.memory.started { object["startedNs"] = JSONValue(started.nanoseconds) }
+        if inputs.memory.before != .zero { object["before"] = JSONValue(exact: inputs.memory.before.value) }
         if let level = inputs.memory.level { object["level"] = JSONValue(level) }
         if inputs.memory.peak != .zero { object["peak"] = JSONValue(exact: inputs.memory.peak.value) }
         if let since = inputs.memory.hopelessSince { object["hopelessSince"] = JSONValue(exact: since.value) }

@@ -130,10 +130,10 @@ public struct DecisionEngine: Sendable {
     /// Search effort of a plan: about 3 ms. Only dozens of streams under tight memory need more; their plan then says
     /// how far from the optimum it may be.
     static let nodeLimit = 100_000
-    var memory = PolicyMemory()
+    public internal(set) var memory = PolicyMemory()
     private var reading: Reading?
     private var own = Watts.zero
-    private var quarantined: Set<String> = []
+    var quarantined: Set<String> = []
 
     public init(policyName: String, policy: PowerPolicy, limits: Limits = Limits()) {
         self.policyName = policyName
@@ -146,10 +146,15 @@ public struct DecisionEngine: Sendable {
 
     // MARK: What changes
 
-    public mutating func open(_ request: StreamRequest, at now: MonotonicTime) {
+    /// - Parameter earlier: how the stream ran before a restart: a change from it must be worth as much as any other.
+    public mutating func open(_ request: StreamRequest, at now: MonotonicTime, earlier: EarlierChoice? = nil) {
         openedAt[request.id] = now
+        let option = earlier.flatMap { earlier in
+            RunOption.all(for: request, by: energy, latency: latency).first { earlier.names($0.plan) && !isQuarantined($0.plan.variant, of: request) }
+        }
         placements[request.id] = Placement(
-            request: request, option: nil, reason: "not planned yet", runnerUp: "", since: now, rules: policy.rules(for: request))
+            request: request, option: option, reason: "not planned yet", runnerUp: "",
+            since: option == nil ? now : now.advanced(by: -(earlier?.age ?? .zero)), rules: policy.rules(for: request))
     }
 
     public mutating func close(_ id: UInt64) {
@@ -157,11 +162,12 @@ public struct DecisionEngine: Sendable {
         openedAt[id] = nil
     }
 
-    /// Replaces the operator's policy; a new one begins with a new memory. Its schedule is looked at with the next decision, and
-    /// while a hold's policy is in force, it waits for that one's end.
-    public mutating func adopt(_ policy: PowerPolicy, named name: String) {
-        guard let kept = waiting else { return choose(policy, named: name, memory: nil) }
-        waiting = (policy, name, policy == kept.policy && name == kept.name ? kept.memory : PolicyMemory())
+    /// Replaces the operator's policy; a new one begins with a new memory, and the same one if it is asked to. Its schedule is
+    /// looked at with the next decision, and while a hold's policy is in force, it waits for that one's end.
+    public mutating func adopt(_ policy: PowerPolicy, named name: String, beginsAnew: Bool = false) {
+        guard let kept = waiting else { return choose(policy, named: name, memory: nil, beginsAnew: beginsAnew) }
+        let goesOn = !beginsAnew && policy == kept.policy && name == kept.name
+        waiting = (policy, name, goesOn ? kept.memory : PolicyMemory())
     }
 
     /// Puts a hold's policy in force before the operator's, or the operator's again, which then goes on where it was.
@@ -178,8 +184,8 @@ public struct DecisionEngine: Sendable {
     /// The operator's policy, in force or waiting for a hold's end.
     public var operatorPolicy: (name: String, policy: PowerPolicy) { waiting.map { ($0.name, $0.policy) } ?? (policyName, chosen) }
 
-    private mutating func choose(_ policy: PowerPolicy, named name: String, memory remembered: PolicyMemory?) {
-        if policy != chosen || name != policyName {
+    private mutating func choose(_ policy: PowerPolicy, named name: String, memory remembered: PolicyMemory?, beginsAnew: Bool = false) {
+        if beginsAnew || policy != chosen || name != policyName {
             memory = remembered ?? PolicyMemory()
             putInForce(policy)
             scheduleEntry = nil
@@ -216,14 +222,6 @@ public struct DecisionEngine: Sendable {
         placements[id] = placement
     }
 
-    /// Never plans `variant` of `model` again, because it failed on this device.
-    public mutating func quarantine(model: String, variant: String) { quarantined.insert("\(model)/\(variant)") }
-
-    func isQuarantined(_ model: String, _ variant: String) -> Bool { quarantined.contains("\(model)/\(variant)") }
-
-    /// Lets variants that failed be tried again, because what made them fail may have been repaired.
-    public mutating func pardon() { quarantined = [] }
-
     /// Takes a unit's factor that the caller told from a meter which feeds more than inference.
     public mutating func adopt(metered factor: Double, variance: Double, of unit: String) {
         energy.adopt(unit: unit, factor: factor, variance: variance, basis: .metered)
@@ -231,6 +229,20 @@ public struct DecisionEngine: Sendable {
 
     /// Takes over factors learned before a restart.
     public mutating func restore(_ energy: EnergyModel) { self.energy = energy }
+
+    /// Takes over what the operator's policy remembered before a restart.
+    public mutating func restore(_ memory: PolicyMemory) {
+        if waiting == nil { self.memory = memory } else { waiting?.memory = memory }
+    }
+
+    /// What the operator's policy remembers, in force or waiting for a hold's end.
+    public var operatorMemory: PolicyMemory { waiting?.memory ?? memory }
+
+    /// The device slept: time went by that the monotonic clock did not count.
+    public mutating func slept(_ span: Seconds) {
+        memory.slept(span)
+        waiting?.memory.slept(span)
+    }
 
     /// Takes a battery reading and what inference drew on average since the one before.
     public mutating func observe(_ reading: Reading, own: Watts) {
@@ -301,16 +313,17 @@ public struct DecisionEngine: Sendable {
 
     /// What a decision now is made from.
     private func inputs(_ trigger: Trigger, at now: MonotonicTime, wall: WallTime, utcOffset: Seconds) -> DecisionInputs {
-        let streams = placements.keys.sorted().compactMap { id -> DecisionInputs.Stream? in
+        var streams = placements.keys.sorted().compactMap { id -> DecisionInputs.Stream? in
             guard let placement = placements[id] else { return nil }
             return DecisionInputs.Stream(
                 request: placement.request, current: placement.option.map { DecisionInputs.Choice($0.plan) }, isPlaced: placement.isPlaced,
                 since: placement.since, openedAt: openedAt[id] ?? now)
         }
+        let failed = leaveOutFailed(&streams)
         return DecisionInputs(
             trigger: trigger, policyName: policyName, policy: policy, memory: memory,
             state: powerState(at: now, wall: wall, utcOffset: utcOffset), streams: streams, energy: energy,
-            latency: latency, limits: limits, quarantined: quarantined, lastPrice: lastPrice)
+            latency: latency, limits: limits, quarantined: failed, lastPrice: lastPrice)
     }
 
     /// What another policy, one with a goal, would look ahead to: a day.

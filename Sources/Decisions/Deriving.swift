@@ -75,7 +75,7 @@ extension DecisionInputs {
             id: stream.request.id, name: stream.request.name, model: stream.request.model, weight: rules.weight,
             floor: rules.floor, critical: rules.critical, latencyTolerance: stream.request.latencyTolerance,
             options: options.map(\.plan), current: stream.current.map(PlanOption.init),
-            secondsSinceSwitch: stream.isPlaced ? now.since(stream.since) : Seconds(.infinity))
+            secondsSinceSwitch: stream.isPlaced || stream.current != nil ? now.since(stream.since) : Seconds(.infinity))
     }
 
     /// What streams that must not pause need at least.

@@ -38,7 +38,11 @@ public struct StreamRequest: Sendable, Equatable {
         public var quality: Double
         /// Its cost by unit.
         public var profiles: [OptionProfile]
-        public init(name: String, quality: Double, profiles: [OptionProfile]) {
+        /// What the variant is beside its name: the version of its bundle and the digest of its file. One that failed is not
+        /// planned again, but what was published in its place is.
+        public var artefact: String
+        public init(name: String, quality: Double, profiles: [OptionProfile], artefact: String = "") {
+            self.artefact = artefact
             self.name = name
             self.quality = quality
             self.profiles = profiles

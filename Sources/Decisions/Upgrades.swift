@@ -96,7 +96,7 @@ extension DecisionEngine {
         let (plan, rules, limits) = (option.plan, placement.rules, latest.limits)
         let current = placement.option?.plan
         var list: [Obstacle] = []
-        if isQuarantined(placement.request.model, plan.variant) { list.append(.failed) }
+        if isQuarantined(plan.variant, of: placement.request) { list.append(.failed) }
         if plan.latencyP99 > placement.request.latencyTolerance {
             list.append(.deadline(needed: plan.latencyP99, allowed: placement.request.latencyTolerance))
         }

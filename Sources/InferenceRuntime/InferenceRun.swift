@@ -12,6 +12,8 @@ public final class InferenceRun {
     private let outputValues: UnsafeMutableBufferPointer<OpaquePointer?>
     private let inputNames: CStrings
     private let outputNames: CStrings
+    /// Through them another thread ends a run that does not come back.
+    private let options: OpaquePointer
 
     /// - Parameters:
     ///   - inputs: in the order that `input(_:)` will use; must satisfy `session.check`.
@@ -31,6 +33,8 @@ public final class InferenceRun {
         outputValues.initialize(repeating: nil)
         inputNames = CStrings(inputs.map(\.name))
         outputNames = CStrings(outputs.map(\.name))
+        let api = session.runtime.api
+        options = try OnnxRuntime.made("CreateRunOptions", api) { api.pointee.CreateRunOptions($0) }
         // From here every stored property is set, so that deinit frees what was made if a call throws.
         try Self.wrap(inputs, inputMemory, into: inputValues, session.runtime)
         try Self.wrap(outputs, outputMemory, into: outputValues, session.runtime)
@@ -39,6 +43,7 @@ public final class InferenceRun {
     deinit {
         for value in inputValues { session.runtime.api.pointee.ReleaseValue(value) }
         for value in outputValues { session.runtime.api.pointee.ReleaseValue(value) }
+        session.runtime.api.pointee.ReleaseRunOptions(options)
         inputValues.deallocate()
         outputValues.deallocate()
         for memory in inputMemory + outputMemory { memory.deallocate() }
@@ -52,11 +57,33 @@ public final class InferenceRun {
     /// Computes the outputs from the inputs on the calling thread.
     /// - Throws: `.inferenceFailed` with the model's file and ONNX Runtime's message.
     public func run() throws(JouledError) {
-        let api = session.runtime.api
-        let status = api.pointee.Run(
-            session.session, nil, inputNames.pointers, inputValues.baseAddress, inputValues.count,
+        let status = compute()
+        if status != nil { try OnnxRuntime.check(status, session.runtime.api, session.modelPath) }
+    }
+
+    /// The same under the eye of `watch`, which can end the run from another thread. Where it does and ONNX Runtime does not
+    /// come back, this call never returns.
+    /// - Parameter limit: CPU time that the run may take.
+    /// - Throws: `.inferenceStuck` if the run was ended, `.inferenceFailed` if it failed.
+    public func run(watchedBy watch: RunGuard, limit: Seconds) throws(JouledError) {
+        let number = watch.enter(self, limit: limit)
+        let status = compute()
+        if watch.leave(number) {
+            session.runtime.api.pointee.ReleaseStatus(status)
+            throw JouledError(.inferenceStuck, "\(session.modelPath): a window took more than \(limit) of CPU time, and its run was ended")
+        }
+        if status != nil { try OnnxRuntime.check(status, session.runtime.api, session.modelPath) }
+    }
+
+    /// Asks the run in progress to end at the model's next node. From any thread.
+    func terminate() { session.runtime.api.pointee.ReleaseStatus(session.runtime.api.pointee.RunOptionsSetTerminate(options)) }
+    /// Takes `terminate` back, for runs to come.
+    func unterminate() { session.runtime.api.pointee.ReleaseStatus(session.runtime.api.pointee.RunOptionsUnsetTerminate(options)) }
+
+    private func compute() -> OpaquePointer? {
+        session.runtime.api.pointee.Run(
+            session.session, options, inputNames.pointers, inputValues.baseAddress, inputValues.count,
             outputNames.pointers, outputValues.count, outputValues.baseAddress)
-        if status != nil { try OnnxRuntime.check(status, api, session.modelPath) }
     }
 
     private static func zeroed(_ spec: TensorSpec) -> UnsafeMutableBufferPointer<Float> {

@@ -109,6 +109,8 @@ extension JouledError.Code {
     public static let runtimeUnavailable = Self("runtime.unavailable")
     /// ONNX Runtime refused a call; the message is its own.
     public static let inferenceFailed = Self("runtime.inference-failed")
+    /// A run did not come back in its time and was ended.
+    public static let inferenceStuck = Self("runtime.inference-stuck")
     /// A model's inputs or outputs are not what its manifest says.
     public static let contractBroken = Self("runtime.contract-broken")
 }

@@ -22,6 +22,7 @@ public actor Daemon {
     private var refusedAt: MonotonicTime?
     private let inferenceLoop: EventLoop
     private let blockingLoop: EventLoop
+    private let pump: StreamPump
     private let scheduler: Scheduler
     private let services: Services
     private let policies: PolicyStore
@@ -33,6 +34,7 @@ public actor Daemon {
     private var sources: [EventSource] = []
     private var acceptWatches: [DescriptorWatch] = []
     private var acceptPause: LoopTimer?
+    private var supervisor: InferenceSupervisor?
     private var watchdog: Watchdog?
     /// Sockets of streams that the process before this one had open.
     private var inherited: [UInt64: Int32] = [:]
@@ -42,7 +44,7 @@ public actor Daemon {
     private var isStopping = false
 
     /// Signals that the daemon takes; they must be blocked before any thread starts.
-    public static let signals = [SIGTERM, SIGINT, SIGHUP]
+    public static let signals = [SIGTERM, SIGINT, SIGHUP, ThreadTimer.signal]
 
     /// Builds all parts; nothing is served before `start`.
     /// - Parameters:
@@ -65,6 +67,7 @@ public actor Daemon {
             store: ModelStore(root: configuration.modelsDirectory), runtimeLibrary: configuration.runtimeLibrary, loop: blockingLoop)
         let mailbox = Mailbox(loop: loop)
         let pump = StreamPump(loop: inferenceLoop) { event in mailbox.deliver(event) }
+        self.pump = pump
         let scheduler = Scheduler(
             configuration: configuration, policyName: name, policy: policy, models: models,
             power: PowerMonitor(configuration, loop: blockingLoop), pump: pump,
@@ -105,8 +108,11 @@ public actor Daemon {
         for (signal, action) in [(SIGTERM, Signal.stop), (SIGINT, .stop), (SIGHUP, .reload)] {
             sources.append(try loop.onSignal(signal) { [weak self] in self?.assumeIsolated { $0.react(to: action) } })
         }
+        let supervisor = try InferenceSupervisor(loop: loop, inference: inferenceLoop, pump: pump, journal: journal)
+        self.supervisor = supervisor
         if let interval = manager.watchdogInterval {
-            watchdog = try Watchdog(interval: interval, loop: loop, watched: inferenceLoop, manager: manager, journal: journal)
+            watchdog = try Watchdog(
+                interval: interval, loop: loop, watched: inferenceLoop, supervisor: supervisor, manager: manager, journal: journal)
         }
         for listener in listeners {
             acceptWatches.append(try loop.watch(listener, for: .readable) { [weak self] _ in self?.assumeIsolated { $0.accept(from: listener) } })
@@ -268,6 +274,7 @@ public actor Daemon {
         if ownsSocketFile { unlink(configuration.socketPath) }
         for source in sources { source.cancel() }
         watchdog?.cancel()
+        supervisor?.cancel()
         journal.send(JournalRecord(.info, "jouled stopped", messageID: MessageID.lifecycle))
         inferenceLoop.stop()
         blockingLoop.stop()

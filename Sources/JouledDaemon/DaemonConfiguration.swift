@@ -1,6 +1,7 @@
 import ConfigDocument
 import Glibc
 import PowerTelemetry
+import Systemd
 import Units
 
 /// All settings of `jouled.toml`, read once; a reload makes a new one.
@@ -30,6 +31,8 @@ public struct DaemonConfiguration: Sendable, Equatable {
     public var virtualDevice = VirtualDeviceSettings()
     public var limits = Limits()
     public var access = AccessRules()
+    /// What tells that programs wait for memory, unless the service manager names another file; empty: nothing.
+    public var memoryPressure = MemoryPressure.devicePath
 
     /// Where battery readings come from.
     public struct PowerSettings: Sendable, Equatable {
@@ -97,6 +100,10 @@ public struct DaemonConfiguration: Sendable, Equatable {
         if let table = try root.optionalTable("state") {
             stateDirectory = try table.string("directory", default: stateDirectory)
             historyBytes = Int(try table.number("history_mb", default: Double(historyBytes) / 1e6, range: 0...1000) * 1e6)
+            try table.finish()
+        }
+        if let table = try root.optionalTable("memory") {
+            memoryPressure = try table.string("pressure", default: memoryPressure)
             try table.finish()
         }
         if let table = try root.optionalTable("policy") {

@@ -3,7 +3,7 @@ import Systemd
 import Units
 import Wire
 
-/// Keeps the ledger over restarts, so that no counter ever goes backwards.
+/// Keeps the ledger over restarts, so that no counter ever goes backwards, and with it what decisions go on from.
 ///
 /// What a client was told is written first, to a file that survives the end of the process but maybe not a power cut: in memory
 /// as a service. Every ten minutes and at the end the other file is written to the disk for good. The newer one that is whole
@@ -15,6 +15,8 @@ package struct LedgerFile: Sendable {
         /// Numbers that are not given twice.
         var nextStream: UInt64 = 1
         var decisions = 0
+        /// What the next decisions go on from.
+        var plan: PlanMemory?
     }
 
     static let durableInterval = Seconds(600)
@@ -71,10 +73,11 @@ package struct LedgerFile: Sendable {
 
 extension LedgerFile.Content {
     fileprivate func text(_ sequence: Int64) -> String {
-        let object: JSONObject = [
+        var object: JSONObject = [
             "sequence": .int(sequence), "nextStream": JSONValue(nextStream), "decisions": JSONValue(decisions),
             "entries": .array(entries.map { .object($0.json) }),
         ]
+        if let plan { object["plan"] = .object(plan.json) }
         return object.description
     }
 
@@ -85,7 +88,9 @@ extension LedgerFile.Content {
         else { throw JouledError(.stateFile, "\(path): it holds no ledger") }
         let entries = array.compactMap(Ledger.Entry.init)
         guard entries.count == array.count else { throw JouledError(.stateFile, "\(path): an entry of the ledger is not whole") }
-        return (LedgerFile.Content(entries: entries, nextStream: UInt64(next), decisions: Int(decisions)), sequence)
+        // A plan of another release is no reason to lose the ledger.
+        let plan = value["plan"].flatMap(PlanMemory.init)
+        return (LedgerFile.Content(entries: entries, nextStream: UInt64(next), decisions: Int(decisions), plan: plan), sequence)
     }
 }
 

@@ -31,4 +31,6 @@ public enum MessageID {
     public static let decisionInputs = "5c1f0b6a7a3e4d0f9a5be2d8a1c40e0e"
     /// A client holds a floor or a policy, or lets go of it.
     public static let hold = "5c1f0b6a7a3e4d0f9a5be2d8a1c40e0f"
+    /// Programs wait for memory, and models were unloaded.
+    public static let memoryPressure = "5c1f0b6a7a3e4d0f9a5be2d8a1c40e10"
 }

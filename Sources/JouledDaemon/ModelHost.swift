@@ -92,6 +92,9 @@ actor ModelHost {
         if sessions.count < count { OnnxRuntime.trimMemory() }
     }
 
+    /// Gives free memory back to the kernel.
+    func trim() { OnnxRuntime.trimMemory() }
+
     var runtimeVersion: String? { runtime?.version }
 }
 

@@ -61,9 +61,16 @@ struct OpenStream: Sendable {
             floor: request.floor, weight: request.weight, critical: request.critical, pinnedVariant: request.variant,
             variants: manifest.usableVariants.compactMap { variant in
                 let profiles = model.profile.options.filter { $0.variant == variant.name }
-                return profiles.isEmpty ? nil : .init(name: variant.name, quality: variant.quality, profiles: profiles)
+                return profiles.isEmpty ? nil : .init(
+                    name: variant.name, quality: variant.quality, profiles: profiles, artefact: artefact(variant.name))
             },
             cadences: manifest.cadences.map { .init(multiple: $0.multiple, quality: $0.quality) })
+    }
+
+    /// What a variant is beside its name.
+    func artefact(_ variant: String) -> String {
+        let manifest = model.bundle.manifest
+        return "\(manifest.version)@\(manifest.variants.first { $0.name == variant }?.sha256 ?? "")"
     }
 
     var contractJSON: JSONObject {

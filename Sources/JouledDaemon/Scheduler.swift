@@ -45,13 +45,17 @@ actor Scheduler {
     /// What keeps the daemon from doing its job as asked, for status.
     var standingProblems: [String] { (policyProblem.map { [$0] } ?? []) + bundleProblems }
     var nextStream: UInt64
+    /// How streams ran before a restart, for those that come again.
+    var earlierStreams: [PlanMemory.Stream]
     var timer: LoopTimer?
     var powerEvents: DeviceMonitor?
+    var memoryPressure: MemoryPressure?
+    var relievedAt: MonotonicTime?
     var lastTick: MonotonicTime
     var isTicking = false
     var subscribers: [Topic: [UInt64: Subscriber]] = [:]
     var revisions: [Topic: Int] = [:]
-    /// Why a variant is not used any more, by model and variant.
+    /// Why a variant is not used any more, by model, variant and artefact.
     private var failures: [String: String] = [:]
     /// The goal as it was journaled last.
     var goal = Budget.Goal.none
@@ -60,6 +64,10 @@ actor Scheduler {
     var holds = Holds()
     var habitFile: HabitFile
 
+    /// CPU time after which a window is taken for stuck, as a multiple of what the profile says of a cold one: far beyond it on the slowest
+    /// clock, too.
+    static let runLimitFactor = 20.0
+    static let leastRunLimit = Seconds(0.1)
     /// Decisions kept for clients; older ones are in the journal.
     static let historyLimit = 512
 
@@ -83,6 +91,7 @@ actor Scheduler {
         ledger = Ledger(earlier: earlier.entries)
         nextStream = earlier.nextStream
         decisionCount = earlier.decisions
+        earlierStreams = earlier.plan?.streams ?? []
         learning = LearnedEnergy(path: configuration.stateDirectory + "/energy-model")
         engine = DecisionEngine(
             policyName: policyName, policy: policy,
@@ -94,6 +103,7 @@ actor Scheduler {
         habitFile = HabitFile(path: configuration.stateDirectory + "/charging")
         if let known = learning.load(journal) { engine.restore(known) }
         if let known = habitFile.load(journal) { engine.restore(known) }
+        if let memory = earlier.plan?.memory(for: engine, at: startedAt, .now(clocks)) { engine.restore(memory) }
     }
 
     // MARK: Opening and ending streams
@@ -118,7 +128,7 @@ actor Scheduler {
         }
         streams[id] = stream
         if streams.count == 1 { timer?.arm(at: clocks.monotonic().advanced(by: configuration.power.pollInterval), accuracy: configuration.power.pollInterval * 0.1) }
-        engine.open(stream.engineRequest, at: clocks.monotonic())
+        engine.open(stream.engineRequest, at: clocks.monotonic(), earlier: earlierChoice(of: stream))
         engine.setFloor(floor(of: stream), of: id)
         await decide(because: .streamOpened)
         // A variant whose file is broken is quarantined on the way; what is left may be nothing.
@@ -214,10 +224,10 @@ actor Scheduler {
             journal.send(record)
             await decide(because: .streamClosed)
             publish(.streams)
+        case .awoken(let id): await apply([id])
         case .faulted(let id, let variant, let message):
             guard let stream = streams[id] else { return }
-            reportFailure(of: variant, in: stream, message)
-            engine.quarantine(model: stream.model.bundle.manifest.name, variant: variant)
+            quarantine(variant, of: stream, message)
             await decide(because: .variantFailed)
             if engine.placements[id]?.option == nil {
                 await pump.close(id, because: "no variant of \(stream.model.bundle.manifest.name) can run: \(message)")
@@ -228,16 +238,21 @@ actor Scheduler {
     /// Why no variant that the stream might use can run; nil if one can.
     private func unusable(_ stream: OpenStream) -> String? {
         let request = stream.engineRequest
-        let names = request.variants.map(\.name).filter { request.pinnedVariant == nil || request.pinnedVariant == $0 }
-        guard !names.isEmpty else {
+        let variants = request.variants.filter { request.pinnedVariant == nil || request.pinnedVariant == $0.name }
+        guard !variants.isEmpty else {
             return "no variant that it may use holds its declared thresholds and has a profile of this device"
         }
-        let reasons = names.map { failures["\(request.model)/\($0)"] }
+        let reasons = variants.map { failures["\(request.model)/\($0.name)/\($0.artefact)"] }
         return reasons.contains(nil) ? nil : reasons.last ?? nil
     }
 
-    private func reportFailure(of variant: String, in stream: OpenStream, _ message: String) {
-        failures["\(stream.model.bundle.manifest.name)/\(variant)"] = message
+    /// Journals the failure of a variant and sees to it that it is not planned again.
+    private func quarantine(_ variant: String, of stream: OpenStream, _ message: String) {
+        let (model, artefact) = (stream.model.bundle.manifest.name, stream.artefact(variant))
+        engine.quarantine(model: model, variant: variant, artefact: artefact)
+        let key = "\(model)/\(variant)/\(artefact)"
+        // Streams that ran it at the same time fail one after the other; one entry is enough.
+        guard failures.updateValue(message, forKey: key) == nil else { return }
         journal.send(
             JournalRecord(
                 .error, "Variant \(variant) of \(stream.model.bundle.manifest.name) failed and is not used again: \(message)",
@@ -291,8 +306,7 @@ actor Scheduler {
                     streams[id]?.loaded[variant] = session
                 } catch {
                     streams[id]?.loadFailure = "\(error)"
-                    reportFailure(of: variant, in: stream, "\(error)")
-                    engine.quarantine(model: stream.model.bundle.manifest.name, variant: variant)
+                    quarantine(variant, of: stream, "\(error)")
                     failed = true
                     continue
                 }
@@ -305,7 +319,7 @@ actor Scheduler {
             await pump.assign(id, assignment(for: current, placement))
         }
         if failed { await decide(because: .variantFailed) }
-        await models.keep(only: Set(streams.values.flatMap { $0.loaded.values.map(\.modelPath) }))
+        await keepWhatIsUsed()
     }
 
     private func assignment(for stream: OpenStream, _ placement: DecisionEngine.Placement) -> Assignment {
@@ -326,24 +340,26 @@ actor Scheduler {
             firstWindow: WindowCost(energy: first.energy, cpu: first.cpu, latency: profile.latency.p50),
             nextWindow: WindowCost(energy: profile.next.energy, cpu: profile.next.cpu, latency: profile.nextLatency.p50),
             energyFactor: engine.energy.scale(of: option.plan.unit).factor,
-            isPaced: isLimited, reason: placement.reason)
+            runLimit: max(Self.leastRunLimit, first.cpu * Self.runLimitFactor), isPaced: isLimited, reason: placement.reason)
     }
 
     // MARK: Policy
 
     /// Puts a policy in force and decides again.
-    func adopt(_ policy: PowerPolicy, named name: String) async {
+    /// - Parameter beginsAnew: whether a `duration` counts from now on, although the policy may be the same.
+    func adopt(_ policy: PowerPolicy, named name: String, beginsAnew: Bool) async {
         let old = engine.operatorPolicy.name
         policyProblem = nil
         // An operator who reloads may have repaired a bundle or the library, too.
         failures = [:]
         engine.pardon()
-        engine.adopt(policy, named: name)
+        engine.adopt(policy, named: name, beginsAnew: beginsAnew)
         journal.send(
             JournalRecord(
                 .notice, old == name ? "Policy \(name) read again" : "Policy \(name) replaces \(old)",
                 messageID: MessageID.policyChanged, fields: [.init("JOULED_POLICY", name)]))
         await decide(because: .policy)
+        keepLedger()
         manager.status(statusLine)
     }
 
@@ -362,14 +378,17 @@ actor Scheduler {
         isStopping = true
         timer?.cancel()
         timer = nil
+        memoryPressure?.cancel()
+        memoryPressure = nil
         powerEvents?.cancel()
         powerEvents = nil
         // The last figures of streams that leave with their socket.
         await account()
+        let plan = planMemory
         if let giver { await handOver(by: giver) }
         for id in streams.keys.sorted() { await pump.close(id, because: "jouled is stopping") }
         await account()
-        keepLedger(isDurable: true)
+        keepLedger(isDurable: true, plan: plan)
         await keepHistory(all: true)
         learning.save(engine.energy, journal)
     }

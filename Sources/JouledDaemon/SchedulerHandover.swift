@@ -8,6 +8,9 @@ import Wire
 
 // Streams that outlive the process.
 extension Scheduler {
+    /// Clients that come back later than this after a crash begin anew.
+    static let returnTime = Seconds(600)
+
     /// Leaves all streams that can go on to the next process; what remains is closed by the caller.
     func handOver(by giver: Handover.Giver) async {
         var left: [UInt64: Handover.Stream] = [:]
@@ -34,6 +37,17 @@ extension Scheduler {
         for socket in sockets { Glibc.close(socket) }
     }
 
+    /// How a stream ran before a restart: the one that goes on, or after a crash one of the same name and model.
+    func earlierChoice(of stream: OpenStream) -> EarlierChoice? {
+        guard clocks.monotonic().since(startedAt) < Self.returnTime else {
+            earlierStreams = []
+            return nil
+        }
+        let (model, name) = (stream.model.bundle.manifest.name, stream.request.name)
+        let index = earlierStreams.firstIndex { $0.id == stream.id && $0.model == model } ?? earlierStreams.firstIndex { $0.model == model && $0.name == name }
+        return index.map { earlierStreams.remove(at: $0).choice }
+    }
+
     /// Goes on with a stream of the process before. One that cannot go on is closed, which its client takes as any other end.
     func adopt(_ left: Handover.Stream, id: UInt64, on descriptor: Int32, from peer: Peer) async {
         do {
@@ -41,7 +55,7 @@ extension Scheduler {
             let stream = try OpenStream(id: id, request: left.request, model: hosted, peer: peer)
             streams[id] = stream
             nextStream = max(nextStream, id + 1)
-            engine.open(stream.engineRequest, at: clocks.monotonic())
+            engine.open(stream.engineRequest, at: clocks.monotonic(), earlier: earlierChoice(of: stream))
             await decide(because: .streamOpened)
             await start(id, on: descriptor, from: left.position)
         } catch {

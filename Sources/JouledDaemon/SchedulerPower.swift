@@ -16,6 +16,7 @@ extension Scheduler {
     func begin() async throws {
         timer = try loop.timer { [weak self] in self?.assumeIsolated { $0.tickSoon() } }
         watchPowerEvents()
+        watchMemory()
         await tick()
     }
 
@@ -113,11 +114,16 @@ extension Scheduler {
     }
 
     /// Writes the ledger before anyone is told of it.
-    func keepLedger(isDurable: Bool = false) {
+    /// - Parameter plan: what decisions go on from, if that is no longer the plan of now.
+    func keepLedger(isDurable: Bool = false, plan: PlanMemory? = nil) {
         ledgerFile.write(
-            .init(entries: ledger.entries, nextStream: nextStream, decisions: decisionCount), at: clocks.monotonic(), isDurable: isDurable,
-            journal)
+            .init(
+                entries: ledger.entries, nextStream: nextStream, decisions: decisionCount,
+                plan: plan ?? planMemory),
+            at: clocks.monotonic(), isDurable: isDurable, journal)
     }
+
+    var planMemory: PlanMemory { PlanMemory(engine, streams, at: clocks.monotonic(), .now(clocks)) }
 
     /// Adds up what inference did since the last call.
     func account() async {
@@ -144,6 +150,7 @@ extension Scheduler {
         lastReading = reading
         if reading.slept > Self.shortestSleep {
             learning.slept()
+            engine.slept(reading.slept)
             journal.send(JournalRecord(.info, "The device slept for \(reading.slept)", messageID: MessageID.powerChanged))
         } else if let sample = reading.meter, let busy = reading.busy {
             for told in learning.observe(sample, busy: busy, work: lastWork) {

@@ -228,7 +228,7 @@ struct Services: Sendable {
             }
             throw error
         }
-        await scheduler.adopt(policy, named: name)
+        await scheduler.adopt(policy, named: name, beginsAnew: remember)
         guard remember else { return }
         do {
             try policies.remember(name)

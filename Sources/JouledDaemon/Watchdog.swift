@@ -2,7 +2,7 @@ import Systemd
 import Units
 
 /// Tells the service manager that the daemon lives, but only while it makes progress: this loop by running the timer,
-/// the inference loop by ending the jobs that it began.
+/// the inference loop by ending the jobs that it began. A job that hangs in a model is ended first.
 final class Watchdog {
     private let timer: LoopTimer
     private let state: State
@@ -18,7 +18,11 @@ final class Watchdog {
     ///   - interval: the manager's limit; signs of life come at half of it.
     ///   - loop: the loop that this runs on.
     ///   - watched: the loop whose jobs must end.
-    init(interval: Seconds, loop: EventLoop, watched: EventLoop, manager: ServiceManager, journal: any JournalSink) throws(JouledError) {
+    ///   - supervisor: what can be done about a job that does not.
+    init(
+        interval: Seconds, loop: EventLoop, watched: EventLoop, supervisor: InferenceSupervisor? = nil, manager: ServiceManager,
+        journal: any JournalSink
+    ) throws(JouledError) {
         let clocks = SystemClocks()
         let state = State()
         self.state = state
@@ -26,8 +30,9 @@ final class Watchdog {
         timer = try loop.timer {
             let now = watched.progress
             // A job that had begun before the last look and has not ended since hangs.
-            let hangs = state.last.map { now.finished == $0.finished && $0.started > $0.finished } ?? false
+            let isBusy = state.last.map { now.finished == $0.finished && $0.started > $0.finished } ?? false
             state.last = now
+            let hangs = supervisor?.isLost ?? false || (isBusy && !(supervisor?.act() ?? false))
             if hangs != state.isStuck {
                 state.isStuck = hangs
                 journal.send(

@@ -40,7 +40,7 @@ extension PowerPolicy {
         guard case .lifetime(let lifetime) = kind else { return nil }
         switch lifetime.end {
         case .duration(let duration):
-            let left = duration - monotonic.since(memory.started ?? monotonic)
+            let left = duration - memory.elapsed(at: monotonic)
             return left.value > 0 ? left : nil
         case .until(let second): return Self.untilNext(secondOfDay: second, from: wall, utcOffset: utcOffset)
         case .nextCharge: return Self.untilCharge(nextCharge)
@@ -75,13 +75,12 @@ extension PowerPolicy {
     // MARK: - Lifetime
 
     private static func budget(_ policy: Lifetime, _ state: PowerState, _ memory: inout PolicyMemory) -> Budget {
-        let started = memory.started ?? state.monotonic
-        memory.started = started
+        if memory.started == nil { memory.started = state.monotonic }
         let left: Seconds
         var shortest = shortestHorizon
         switch policy.end {
         case .duration(let duration):
-            left = duration - state.monotonic.since(started)
+            left = duration - memory.elapsed(at: state.monotonic)
             shortest = min(shortestHorizon, duration * 0.05)
             guard left.value > 0 else {
                 return Budget(

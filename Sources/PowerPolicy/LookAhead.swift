@@ -28,7 +28,7 @@ extension PowerPolicy {
         let drawn = (outlook.slots[0].drain + state.own) * since
         let now = max(.zero, min(full, gauge - drawn))
         let reserve = full * policy.reserve
-        let whole = left + state.monotonic.since(memory.started ?? state.monotonic)
+        let whole = left + memory.elapsed(at: state.monotonic)
         let share = min(1, max(0, left / max(whole, Seconds(1))))
         let late = (1 - share) * (1 - share) * (1 - share) * (1 - share)
         let deviations = gaugeDoubt.deviations + (gaugeDoubt.deviationsAtEnd - gaugeDoubt.deviations) * late

@@ -116,6 +116,8 @@ public struct PowerState: Hashable, Sendable {
 public struct PolicyMemory: Hashable, Sendable {
     /// When a `duration` began to count. Monotonic, so that setting the clock moves no goal.
     public var started: MonotonicTime?
+    /// Time that counts although it passed before `started`: under an earlier process, before a reboot, or while the device slept.
+    public var before = Seconds.zero
     /// The level that a `levels` policy is in, counted from the highest.
     public var level: Int?
     /// The most that inference drew while the device was cool.
@@ -129,8 +131,17 @@ public struct PolicyMemory: Hashable, Sendable {
     public var forSuccessor: PolicyMemory {
         var next = PolicyMemory()
         next.started = started
+        next.before = before
         next.peak = peak
         return next
+    }
+
+    /// How long a `duration` has been counting.
+    public func elapsed(at now: MonotonicTime) -> Seconds { before + now.since(started ?? now) }
+
+    /// The device slept, which the monotonic clock did not count.
+    public mutating func slept(_ span: Seconds) {
+        if started != nil { before = before + max(.zero, span) }
     }
 }
 

@@ -113,6 +113,8 @@ public struct Assignment: Sendable {
     public var nextWindow: WindowCost
     /// True joules per profiled joule of `unit`, as learned so far.
     public var energyFactor: Double
+    /// CPU time that a window may take before it is taken for stuck.
+    public var runLimit: Seconds
     /// True while energy is limited: samples are taken at the contract's rate at most (with bursts), so that a
     /// client which pushes a recording cannot spend more than the plan allows it.
     public var isPaced: Bool
@@ -122,7 +124,7 @@ public struct Assignment: Sendable {
     public init(
         session: InferenceSession?, variantIndex: UInt16, variantName: String, unit: String, cadence: Int,
         coalescing: Int, drainPeriod: Seconds?, firstWindow: WindowCost, nextWindow: WindowCost, energyFactor: Double = 1,
-        isPaced: Bool, reason: String
+        runLimit: Seconds = Seconds(5), isPaced: Bool, reason: String
     ) {
         self.session = session
         self.variantIndex = variantIndex
@@ -134,13 +136,15 @@ public struct Assignment: Sendable {
         self.firstWindow = firstWindow
         self.nextWindow = nextWindow
         self.energyFactor = energyFactor
+        self.runLimit = runLimit
         self.isPaced = isPaced
         self.reason = reason
     }
 
     /// What a client cares about; a change of it is worth a notice.
     func looksTheSame(as other: Assignment) -> Bool {
-        (session == nil) == (other.session == nil) && variantName == other.variantName && unit == other.unit
+        // A paused stream has no variant; one whose model is unloaded has.
+        variantName == other.variantName && unit == other.unit
             && cadence == other.cadence
     }
 }

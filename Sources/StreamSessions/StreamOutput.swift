@@ -8,6 +8,21 @@ extension StreamSession {
         writer.notice(Notice(kind: kind, message: message, fields: fields), sampleIndex: assembler.endOfSamples, time: clocks.monotonic())
     }
 
+    func tellChange(from old: Assignment, to new: Assignment) {
+        let text = { (a: Assignment) -> JSONValue in a.variantName.isEmpty ? "paused" : .string(a.variantName) }
+        tell(
+            new.session == nil ? "paused" : "variant", new.reason,
+            ["from": text(old), "to": text(new), "unit": .string(new.unit), "cadence": JSONValue(new.cadence)])
+    }
+
+    /// Answers the flushes that came before the sample `index`.
+    func tellFlushed(before index: UInt64) {
+        while let mark = owed.flushes.first, mark < index {
+            owed.flushes.removeFirst()
+            writer.notice(Notice(kind: "flushed", message: "all complete windows are answered", fields: [:]), sampleIndex: mark, time: clocks.monotonic())
+        }
+    }
+
     func fail(_ error: JouledError) {
         writer.notice(Notice(error), isError: true, sampleIndex: assembler.endOfSamples, time: clocks.monotonic())
         phase = .leaving(.failed(error.description))

@@ -35,8 +35,8 @@ public struct StreamPosition: Sendable, Equatable {
 extension StreamSession {
     /// Where the stream is; nil if it is ending, or waits for a variant to replace one that failed.
     func position() -> StreamPosition? {
-        guard phase == .receiving, owed == (0, false), let frame = parser.position else { return nil }
-        let states = engine.map { engine in contract.states.indices.map { Array(engine.input($0 + 1)) } } ?? []
+        guard phase == .receiving, owed == ([], false), let frame = parser.position else { return nil }
+        let states = engine.map { engine in contract.states.indices.map { Array(engine.input($0 + 1)) } } ?? asleep ?? []
         return StreamPosition(
             frame: frame, pendingBytes: decoder.pending, values: assembler.values, nextWindowStart: assembler.nextWindowStart,
             windowNumber: assembler.windowNumber, hasOrigin: hasOrigin, states: states, backlog: backlog + writer.take())

@@ -1,4 +1,5 @@
 import Glibc
+import InferenceRuntime
 import Systemd
 import Units
 
@@ -10,8 +11,12 @@ public actor StreamPump {
         case ended(id: UInt64, StreamEnd, StreamStatistics)
         /// The variant failed in this stream, which waits for another assignment.
         case faulted(id: UInt64, variant: String, message: String)
+        /// A window is complete in a stream whose model was unloaded; it waits for an assignment with it.
+        case awoken(id: UInt64)
     }
 
+    /// What the streams' models do, for whoever watches that they come back.
+    public nonisolated let watch = RunGuard()
     private nonisolated let loop: EventLoop
     public nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
     private let notify: @Sendable (Event) -> Void
@@ -19,6 +24,8 @@ public actor StreamPump {
     private var entries: [UInt64: Entry] = [:]
     private var timer: LoopTimer?
     private var isRoundQueued = false
+    /// The stream whose turn it is.
+    private var turning: UInt64?
     private let buffer = ReadBuffer()
 
     /// Memory that the sessions of this loop read into by turns.
@@ -32,6 +39,8 @@ public actor StreamPump {
         let session: StreamSession
         var wait: DrainSchedule.Wait
         var watch: DescriptorWatch?
+        /// Why the stream is to end once it has had its turn.
+        var closing: String?
         init(session: StreamSession, wait: DrainSchedule.Wait) {
             self.session = session
             self.wait = wait
@@ -53,13 +62,14 @@ public actor StreamPump {
     public func open(
         id: UInt64, contract: StreamContract, descriptor: Int32, variantCount: Int, assignment: Assignment, from position: StreamPosition? = nil
     ) {
-        let session = StreamSession(id: id, contract: contract, descriptor: descriptor, variantCount: variantCount, assignment: assignment, loop: loop)
+        let session = StreamSession(id: id, contract: contract, descriptor: descriptor, variantCount: variantCount, assignment: assignment, loop: loop, watch: watch)
         session.assumeIsolated { $0.assign(assignment) }
         if let position { session.assumeIsolated { $0.resume(from: position) } }
         let entry = Entry(session: session, wait: .readable)
         entries[id] = entry
         do {
-            entry.watch = try loop.watch(descriptor, for: []) { [weak self] _ in self?.assumeIsolated { $0.ready(id) } }
+            let turn: () -> Void = { [weak self] in self?.assumeIsolated { $0.run([id]) } }
+            entry.watch = try loop.watch(descriptor, for: []) { [loop] _ in loop.afterCallback(turn) }
             apply(.readable, to: entry)
             // A model that does not fit has ended the stream already; its client may wait for word before it sends anything.
             if session.assumeIsolated({ $0.isLeaving }) { run([id]) }
@@ -75,6 +85,7 @@ public actor StreamPump {
         let descriptor = fcntl(entry.session.assumeIsolated { $0.descriptor }, F_DUPFD_CLOEXEC, 3)
         guard descriptor >= 0 else { return nil }
         entry.watch?.cancel()
+        entry.session.assumeIsolated { $0.hangUp() }
         entries[id] = nil
         return (descriptor, position)
     }
@@ -86,18 +97,36 @@ public actor StreamPump {
     public func assign(_ id: UInt64, _ assignment: Assignment) {
         guard let entry = entries[id] else { return }
         entry.session.assumeIsolated { $0.assign(assignment) }
-        // The turn writes the notice and sets the new pace.
-        run([id])
+        // The turn writes the notice and sets the new pace. Nobody waits for it: the model might hang.
+        apply(.now, to: entry)
+        queueRound()
     }
 
     /// Ends a stream, telling its client why.
     ///
     /// What the client has sent already is answered first, within one turn's limits.
     public func close(_ id: UInt64, because reason: String) {
-        if let entry = entries[id], entry.wait != .assignment { run([id]) }
         guard let entry = entries[id] else { return }
-        entry.session.assumeIsolated { $0.end(because: reason) }
-        run([id])
+        entry.closing = reason
+        apply(.now, to: entry)
+        queueRound()
+    }
+
+    /// Goes on after the thread of this loop was replaced, because it hangs in a model: its stream waits for another variant,
+    /// and all others get the turns that they missed.
+    public func recover() {
+        isRoundQueued = false
+        if let id = turning, let entry = entries[id] {
+            entry.session.assumeIsolated { $0.recover() }
+            run([id])
+        }
+        round()
+    }
+
+    /// Has streams that answered no window since `time` let go of their models.
+    /// - Returns: their ids.
+    public func sleep(idleSince time: MonotonicTime) -> [UInt64] {
+        entries.filter { $0.value.session.assumeIsolated { $0.sleep(idleSince: time) } }.map(\.key).sorted()
     }
 
     /// Figures of all open streams.
@@ -106,10 +135,6 @@ public actor StreamPump {
     }
 
     // MARK: Turns
-
-    private func ready(_ id: UInt64) {
-        run([id])
-    }
 
     private func timerFired() {
         let now = clocks.monotonic()
@@ -122,12 +147,23 @@ public actor StreamPump {
         let buffer = buffer
         for id in ids {
             guard let entry = entries[id] else { continue }
-            switch entry.session.assumeIsolated({ $0.turn(reading: buffer.bytes) }) {
+            turning = id
+            var turn = entry.session.assumeIsolated { $0.turn(reading: buffer.bytes) }
+            if let reason = entry.closing, !turn.isEnd {
+                entry.closing = nil
+                entry.session.assumeIsolated { $0.end(because: reason) }
+                turn = entry.session.assumeIsolated { $0.turn(reading: buffer.bytes) }
+            }
+            turning = nil
+            switch turn {
             case .wait(let wait, let hasBacklog): apply(wait, hasBacklog: hasBacklog, to: entry)
             case .ended(let end): self.end(id, end)
             case .faulted(let variant, let message):
                 apply(.assignment, to: entry)
                 notify(.faulted(id: id, variant: variant, message: message))
+            case .awoken:
+                apply(.assignment, to: entry)
+                notify(.awoken(id: id))
             }
         }
         arm()
@@ -156,8 +192,13 @@ public actor StreamPump {
             }
         }
         guard let earliest else { timer?.disarm(); return }
-        if timer == nil { timer = try? loop.timer { [weak self] in self?.assumeIsolated { $0.timerFired() } } }
+        if timer == nil { timer = makeTimer() }
         timer?.arm(at: earliest, accuracy: Seconds(milliseconds: 1))
+    }
+
+    private func makeTimer() -> LoopTimer? {
+        let fire: () -> Void = { [weak self] in self?.assumeIsolated { $0.timerFired() } }
+        return try? loop.timer { [loop] in loop.afterCallback(fire) }
     }
 
     /// Streams with more to do take turns with each other and with timers, descriptors and control.
@@ -182,6 +223,7 @@ public actor StreamPump {
     private func end(_ id: UInt64, _ end: StreamEnd) {
         guard let entry = entries.removeValue(forKey: id) else { return }
         entry.watch?.cancel()
+        entry.session.assumeIsolated { $0.hangUp() }
         notify(.ended(id: id, end, entry.session.assumeIsolated { $0.report() }))
     }
 }

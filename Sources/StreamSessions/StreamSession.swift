@@ -25,21 +25,22 @@ public actor StreamSession {
     public nonisolated let id: UInt64
     public nonisolated let contract: StreamContract
     private nonisolated let loop: EventLoop
+    private nonisolated let watch: RunGuard
     public nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
 
-    let descriptor: Int32
+    private(set) var descriptor: Int32
     let clocks = SystemClocks()
     var parser: FrameParser
     var decoder: SampleDecoder
     var assembler: WindowAssembler
-    private var assignment: Assignment
+    var assignment: Assignment
     var engine: InferenceRun?
     private var pacer: IntakePacer
     private var schedule = DrainSchedule()
     var writer = FrameWriter()
     var backlog: [UInt8] = []
     private var scratch: [Float] = []
-    private var statistics: StreamStatistics
+    var statistics: StreamStatistics
     var phase = Phase.receiving
     var hasOrigin = false
     /// The ordinal number of the frame being handled. The parser knows it too, but cannot be asked while it calls.
@@ -47,14 +48,20 @@ public actor StreamSession {
     private var windowsThisTurn = 0
     /// The first window after sleep pays for the wake-up and for cold caches.
     private var isCold = true
-    /// What the client asked for while a failed variant was being replaced.
-    var owed: (flushes: Int, end: Bool) = (0, false)
+    /// True while the parser is in the middle of a piece, and cannot be left there.
+    private(set) var isParsing = false
+    /// The recurrent state while the model is unloaded, because there was nothing to do; nil while it is not.
+    var asleep: [[Float]]?
+    /// When windows were last answered.
+    private(set) var lastActive: MonotonicTime
+    /// What the client asked for and did not get yet. A flush is kept as the end of the samples that came before it.
+    var owed: (flushes: [UInt64], end: Bool) = ([], false)
 
     enum Phase: Equatable {
         case receiving
         /// No more samples; leaves when the backlog is written.
         case leaving(StreamEnd)
-        /// Waits for another variant after a failure.
+        /// Waits for another variant after a failure, or for its own after it was unloaded.
         case faulted
     }
 
@@ -63,17 +70,22 @@ public actor StreamSession {
         /// `hasBacklog`: results wait for room in the socket.
         case wait(DrainSchedule.Wait, hasBacklog: Bool)
         case faulted(variant: String, message: String)
+        /// A window is complete and the model is unloaded.
+        case awoken
         case ended(StreamEnd)
+
+        var isEnd: Bool { if case .ended = self { true } else { false } }
     }
 
     /// - Parameters:
     ///   - descriptor: a non-blocking stream socket, owned by this session from now on.
     ///   - variantCount: entries of the contract's list of variants.
-    init(id: UInt64, contract: StreamContract, descriptor: Int32, variantCount: Int, assignment: Assignment, loop: EventLoop) {
+    init(id: UInt64, contract: StreamContract, descriptor: Int32, variantCount: Int, assignment: Assignment, loop: EventLoop, watch: RunGuard) {
         self.id = id
         self.contract = contract
         self.descriptor = descriptor
         self.loop = loop
+        self.watch = watch
         self.assignment = assignment
         parser = FrameParser(role: .daemon(sampleSize: contract.bytesPerSample))
         decoder = SampleDecoder(contract.format)
@@ -81,10 +93,17 @@ public actor StreamSession {
         // What a client may send at once does not grow with its tolerance: energy was budgeted for the stated rate.
         let burst = min(max(contract.latencyTolerance.value, 2), 5) * contract.sampleRateHz + Double(contract.window)
         pacer = IntakePacer(sampleRateHz: contract.sampleRateHz, burst: burst, at: clocks.monotonic())
+        lastActive = clocks.monotonic()
         statistics = StreamStatistics(variantCount: variantCount)
     }
 
-    deinit { close(descriptor) }
+    deinit { if descriptor >= 0 { close(descriptor) } }
+
+    /// Closes the socket. Not left to the end of this object's life: a thread that was given up may hold it for ever.
+    func hangUp() {
+        close(descriptor)
+        descriptor = -1
+    }
 
     // MARK: Control
 
@@ -108,13 +127,6 @@ public actor StreamSession {
         }
     }
 
-    /// Ends the stream from the daemon's side; the client is told why.
-    func end(because reason: String) {
-        guard phase == .receiving || phase == .faulted else { return }
-        tell("closed", reason)
-        phase = .leaving(.closedByDaemon)
-    }
-
     func report() -> StreamStatistics { statistics }
 
     /// True once nothing but the last words to the client remains to be done.
@@ -125,20 +137,17 @@ public actor StreamSession {
         guard let session else {
             // State is kept only while a model runs; after a pause the past is too old to matter.
             engine = nil
+            asleep = nil
             return
         }
         let next = try InferenceRun(session: session, inputs: contract.inputs, outputs: contract.allOutputs)
         if let engine {
             for index in contract.states.indices { _ = next.input(index + 1).update(from: engine.input(index + 1)) }
+        } else if let states = asleep {
+            for (index, state) in states.enumerated() { _ = next.input(index + 1).update(fromContentsOf: state) }
         }
+        asleep = nil
         engine = next
-    }
-
-    private func tellChange(from old: Assignment, to new: Assignment) {
-        let text = { (a: Assignment) -> JSONValue in a.session == nil ? "paused" : .string(a.variantName) }
-        tell(
-            new.session == nil ? "paused" : "variant", new.reason,
-            ["from": text(old), "to": text(new), "unit": .string(new.unit), "cadence": JSONValue(new.cadence)])
     }
 
     // MARK: A turn on the socket
@@ -153,6 +162,7 @@ public actor StreamSession {
         isCold = !isAwakeAnyway
         defer {
             if windowsThisTurn > 0 {
+                lastActive = begun
                 statistics.wakes += isAwakeAnyway ? 0 : 1
                 statistics.count(cpu: clocks.threadCPU() - cpuBefore, latency: clocks.monotonic().since(begun))
             }
@@ -164,7 +174,7 @@ public actor StreamSession {
         case .leaving(let end):
             return backlog.isEmpty ? .ended(end) : .wait(.writable, hasBacklog: true)
         case .faulted:
-            return .faulted(variant: assignment.variantName, message: statistics.fault)
+            return asleep == nil ? .faulted(variant: assignment.variantName, message: statistics.fault) : .awoken
         case .receiving:
             if backlog.count > Self.backlogLimit { schedule.blocked() }
             return .wait(schedule.wait, hasBacklog: !backlog.isEmpty)
@@ -205,11 +215,18 @@ public actor StreamSession {
             }
             guard count > 0 else { return endOfInput(error: count < 0 ? errno : 0) }
             read += count
+            isParsing = true
             do throws(JouledError) {
                 try parser.receive(UnsafeRawBufferPointer(rebasing: buffer[..<count])) { (event) throws(JouledError) in try handle(event) }
             } catch {
+                answerWindows()
+                isParsing = false
                 return fail(error)
             }
+            isParsing = false
+            // Models run here, between two pieces, and not while the parser is at work: a run that never comes back then
+            // leaves everything as another thread needs it to go on.
+            settle()
             if count < limit { return tookAll(at: now) }
         }
     }
@@ -254,11 +271,9 @@ public actor StreamSession {
             if hasOrigin, next == assembler.endOfSamples { return }
             skip(to: next, lost: next &- (hasOrigin ? assembler.endOfSamples : header.sampleIndex))
         case .flush:
-            owed.flushes += 1
-            settle()
+            owed.flushes.append(assembler.endOfSamples)
         case .end:
             owed.end = true
-            settle()
         case .message(let header, _):
             throw JouledError(.malformedFrame, "frame \(frame): \(header.type.name) is not for the daemon")
         }
@@ -284,6 +299,8 @@ public actor StreamSession {
 
     /// After lost samples windows begin anew: neither context nor state may span the hole.
     private func skip(to index: UInt64, lost: UInt64) {
+        answerWindows()
+        if phase == .receiving { tellFlushed(before: .max) }
         hasOrigin = true
         assembler.restart(at: index)
         resetState()
@@ -291,12 +308,7 @@ public actor StreamSession {
         tell("gap", "\(lost) samples lost; windows begin anew at sample \(index)", ["lost": JSONValue(lost), "at": JSONValue(index)])
     }
 
-    func resetState() {
-        guard let engine else { return }
-        for index in contract.states.indices { engine.input(index + 1).update(repeating: 0) }
-    }
-
-    /// Takes a piece of samples and answers the windows that it completes.
+    /// Takes a piece of samples.
     private func take(_ bytes: UnsafeRawBufferPointer) throws(JouledError) {
         let values = decoder.samples(completedBy: bytes.count)
         var isFinite = true
@@ -308,12 +320,12 @@ public actor StreamSession {
             if contract.format == .f32le { isFinite = target.allSatisfy { $0.magnitude <= Self.largestSample } }
         }
         guard isFinite else {
+            assembler.removeLast(values)
             throw JouledError(.malformedFrame, "frame \(frame) (DATA): a sample before index \(assembler.endOfSamples) is no finite number")
         }
         // What is taken while nothing is limited is no debt: or a recording pushed on external power would hold its stream
         // up for minutes once the battery has to last.
         if assignment.isPaced { pacer.take(values / contract.channels) }
-        answerWindows()
     }
 
     // MARK: Windows
@@ -322,10 +334,7 @@ public actor StreamSession {
     private func settle() {
         answerWindows()
         guard phase == .receiving else { return }
-        while owed.flushes > 0 {
-            owed.flushes -= 1
-            tell("flushed", "all complete windows are answered")
-        }
+        tellFlushed(before: .max)
         guard owed.end else { return }
         if contract.padsTail && assembler.padTail() { answerWindows(padded: true) }
         guard phase == .receiving else { return }
@@ -337,6 +346,12 @@ public actor StreamSession {
     /// Answers complete windows in order. A failing model stops this before the window it failed on is passed.
     private func answerWindows(padded: Bool = false) {
         while phase == .receiving, assembler.hasWindow {
+            // What came after a flush is not answered before the client is told.
+            if !owed.flushes.isEmpty { tellFlushed(before: assembler.windowEnd) }
+            if asleep != nil {
+                phase = .faulted
+                return
+            }
             if let engine, assembler.windowNumber % UInt64(max(1, assignment.cadence)) == 0 {
                 do throws(JouledError) {
                     try answer(with: engine, padded: padded)
@@ -354,7 +369,7 @@ public actor StreamSession {
         let input = engine.input(0)
         _ = input.update(from: assembler.currentWindow)
         contract.normalization.apply(to: input)
-        try engine.run()
+        try engine.run(watchedBy: watch, limit: assignment.runLimit)
         let outputs = contract.outputs.count
         for index in contract.states.indices { _ = engine.input(index + 1).update(from: engine.output(outputs + index)) }
         let cost = isCold ? assignment.firstWindow : assignment.nextWindow

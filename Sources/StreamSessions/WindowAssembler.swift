@@ -90,6 +90,9 @@ public struct WindowAssembler: ~Copyable {
         held += values
     }
 
+    /// Takes back values that were appended last.
+    mutating func removeLast(_ values: Int) { held -= values }
+
     /// Context and window, oldest first: `(context + window) x channels` values. Valid until the next mutation.
     public var currentWindow: UnsafeBufferPointer<Float> {
         precondition(hasWindow, "no complete window")

@@ -12,8 +12,9 @@ import Units
 /// timer of its own, so a loop with nothing to do wakes never. jouled uses neither the default global
 /// executor nor `Task.sleep`: on Linux the first use of either starts a timer that fires each second for ever.
 public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable {
-    // Safe as @unchecked Sendable: `event` and `wakeSource` are set in init and used on the loop's thread
-    // only (checked by `preconditionOnLoop`); everything shared is inside `shared` or atomic.
+    // Safe as @unchecked Sendable: `event` and `wakeSource` are set in init and they, like what is taken on, are used on the
+    // loop's thread only (checked by `preconditionOnLoop`); everything shared is inside a mutex or atomic. After `takeOver` the
+    // thread before never touches the loop again, which is its caller's promise.
     private let event: OpaquePointer
     private var wakeSource: OpaquePointer?
     private let wakeDescriptor: Int32
@@ -21,6 +22,14 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     private let owner = Atomic<UInt>(0)
     private let started = Atomic<UInt64>(0)
     private let finished = Atomic<UInt64>(0)
+    private let clock = Atomic<Int32>(-1)
+    private let name = Mutex("")
+    // What the loop has taken on and not done yet: kept here and not on the stack, so that another thread can go on with it.
+    private var batch: [UnownedJob] = []
+    private var nextJob = 0
+    private var deferred: [() -> Void] = []
+    private var nextDeferred = 0
+    private var isDispatching = false
 
     private struct Shared {
         var jobs: [UnownedJob] = []
@@ -59,7 +68,14 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     /// Starts a thread named `name` that runs a new loop until `stop()`.
     public static func startThread(named name: String) throws(JouledError) -> EventLoop {
         let loop = try EventLoop()
-        let context = Unmanaged.passRetained(ThreadContext(loop: loop, name: name))
+        loop.name.withLock { $0 = name }
+        try loop.startThread()
+        return loop
+    }
+
+    private func startThread() throws(JouledError) {
+        let name = name.withLock { $0 }
+        let context = Unmanaged.passRetained(ThreadContext(loop: self, name: name))
         var thread = pthread_t()
         let status = pthread_create(&thread, nil, { raw in
             // The pointer is the one retained above and reaches exactly one thread.
@@ -72,8 +88,27 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
             context.release()
             throw JouledError(.eventLoop, "cannot start thread '\(name)': \(errnoText(status))")
         }
+        var clock = clockid_t()
+        if pthread_getcpuclockid(thread, &clock) == 0 { self.clock.store(clock, ordering: .relaxed) }
         pthread_detach(thread)
-        return loop
+    }
+
+    /// The clock of the CPU time of the loop's thread; nil if the loop runs on a thread that it did not start.
+    public var cpuClock: clockid_t? {
+        let clock = clock.load(ordering: .relaxed)
+        return clock == -1 ? nil : clock
+    }
+
+    /// Has a new thread go on with all that this loop has to do, because its thread hangs in something that it will never come back
+    /// from: the caller promises that it touches nothing of the loop again. It is stopped where it is, so that it uses no more CPU
+    /// time, and what it is in the middle of is never finished.
+    /// - Throws: if it hangs in a callback (see `afterCallback`), where libsystemd cannot be left, or no thread can be started.
+    public func takeOver() throws(JouledError) {
+        guard !isDispatching else { throw JouledError(.eventLoop, "the thread hangs in a callback of its event loop, which cannot be taken over") }
+        // If it holds a lock that others need, they hang too, and the watchdog restarts the service: no worse than before.
+        _ = clinux_freeze_thread(pthread_t(owner.load(ordering: .acquiring)))
+        try startThread()
+        finished.add(1, ordering: .releasing)
     }
 
     /// Runs on the calling thread until `stop()`.
@@ -81,25 +116,57 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         owner.store(UInt(pthread_self()), ordering: .releasing)
         defer { owner.store(0, ordering: .releasing) }
         while true {
-            let (jobs, retired, stopping) = shared.withLock { shared in
-                shared.woken = false
-                defer { shared.jobs.removeAll(keepingCapacity: true); shared.retired.removeAll() }
-                return (shared.jobs, shared.retired, shared.stopping)
-            }
+            doWhatIsTaken()
+            let (retired, stopping) = takeMore()
             for source in retired { sd_event_source_disable_unref(OpaquePointer(bitPattern: source)) }
-            for job in jobs {
-                started.add(1, ordering: .relaxed)
-                job.runSynchronously(isolatedTo: asUnownedSerialExecutor(), taskExecutor: asUnownedTaskExecutor())
-                finished.add(1, ordering: .releasing)
-            }
-            if !jobs.isEmpty { continue }
+            if !batch.isEmpty || !deferred.isEmpty { continue }
             if stopping { return }
             // Jobs that arrive from now on write to the eventfd, so sleeping without a limit is safe.
             guard sd_event_prepare(event) > 0 || sd_event_wait(event, UInt64.max) > 0 else { continue }
             started.add(1, ordering: .relaxed)
+            isDispatching = true
             sd_event_dispatch(event)
+            isDispatching = false
             finished.add(1, ordering: .releasing)
         }
+    }
+
+    /// Each piece of work is marked as done before it begins, so that a thread which takes over goes on behind it.
+    private func doWhatIsTaken() {
+        while nextDeferred < deferred.count {
+            let work = deferred[nextDeferred]
+            nextDeferred += 1
+            started.add(1, ordering: .relaxed)
+            work()
+            finished.add(1, ordering: .releasing)
+        }
+        deferred.removeAll(keepingCapacity: true)
+        nextDeferred = 0
+        while nextJob < batch.count {
+            let job = batch[nextJob]
+            nextJob += 1
+            started.add(1, ordering: .relaxed)
+            job.runSynchronously(isolatedTo: asUnownedSerialExecutor(), taskExecutor: asUnownedTaskExecutor())
+            finished.add(1, ordering: .releasing)
+        }
+        batch.removeAll(keepingCapacity: true)
+        nextJob = 0
+    }
+
+    private func takeMore() -> (retired: [UInt], isStopping: Bool) {
+        shared.withLock { shared in
+            shared.woken = false
+            swap(&shared.jobs, &batch)
+            defer { shared.retired.removeAll() }
+            return (shared.retired, shared.stopping)
+        }
+    }
+
+    /// Runs `work` once the callback that asks for it has returned. For what may hang: a loop that hangs in a callback is lost,
+    /// one that hangs in such work can be taken over by another thread. On the loop's thread only.
+    public func afterCallback(_ work: @escaping () -> Void) {
+        preconditionOnLoop()
+        deferred.append(work)
     }
 
     /// Ends `run()` once the jobs already enqueued have run.

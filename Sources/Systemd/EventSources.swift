@@ -8,6 +8,8 @@ public struct Readiness: OptionSet, Sendable {
     public init(rawValue: UInt32) { self.rawValue = rawValue }
     /// EPOLLIN
     public static let readable = Readiness(rawValue: 0x001)
+    /// EPOLLPRI
+    public static let urgent = Readiness(rawValue: 0x002)
     /// EPOLLOUT
     public static let writable = Readiness(rawValue: 0x004)
     /// EPOLLERR and EPOLLHUP, which are always watched for.

@@ -33,7 +33,9 @@ struct JouledCommand: ParsableCommand {
         blockSignals(Daemon.signals)
         // Before any thread reads the environment.
         OnnxRuntime.disableTelemetry()
-        let journal = SystemJournal(minimum: verbose ? .debug : .info, forceStandardError: stderr)
+        // Whatever flaps, batteries or clients, cannot flood the journal.
+        let journal = LimitedJournal(SystemJournal(minimum: verbose ? .debug : .info, forceStandardError: stderr))
+        defer { journal.flush() }
         do throws(JouledError) {
             let loop = try EventLoop()
             let daemon = try Daemon(configuration: try settings(), policyName: policy, journal: journal, loop: loop)

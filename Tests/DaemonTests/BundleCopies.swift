@@ -29,6 +29,8 @@ struct BundleCopies {
     /// Makes size and digest in the manifest those of `bytes`.
     func restate(_ model: String, _ variant: String, _ bytes: [UInt8]) throws {
         directory.write("digest", bytes)
+        // Output is appended.
+        directory.write("sum-\(variant)", "")
         let sum = try Subprocess("/usr/bin/sha256sum", [directory("digest")], output: directory("sum-\(variant)"))
         try #require(sum.wait(atMost: Seconds(10)) == 0)
         let digest = directory.text(of: "sum-\(variant)").prefix(64)

@@ -19,6 +19,8 @@ enum Installation {
         let parts = #filePath.split(separator: "/", omittingEmptySubsequences: false)
         return parts.dropLast(3).joined(separator: "/")
     }()
+    /// True if everything is instrumented by a sanitizer: many times slower, with a thread of the sanitizer's own.
+    static let isSanitized = getenv("JOULED_SANITIZER") != nil
     static let jouled = products + "/jouled"
     static let joulectl = products + "/joulectl"
     static let bundles = root + "/.deps/bundles"
@@ -185,7 +187,7 @@ final class DaemonHarness {
     func run(_ arguments: [String], input: String? = nil, within limit: Seconds = Seconds(60)) throws -> (status: Int32?, out: String, error: String) {
         let name = "run\(runs)"
         runs += 1
-        let status = try joulectl(arguments, name: name, input: input).wait(atMost: limit)
+        let status = try joulectl(arguments, name: name, input: input).wait(atMost: limit * (Installation.isSanitized ? 10 : 1))
         return (status, directory.text(of: "\(name).out"), directory.text(of: "\(name).err"))
     }
     private var runs = 0

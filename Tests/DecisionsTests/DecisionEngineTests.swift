@@ -189,6 +189,44 @@ struct DecisionEngineTests {
         #expect(world.engine.placements[request.id]?.reason.isEmpty == false)
     }
 
+    @Test("After a restart a stream goes on as it ran, unless something else is worth a change; one that does not exist is forgotten")
+    func earlier() throws {
+        var world = World(seed: 4, policy: PowerPolicy(kind: .unlimited))
+        var request = world.request()
+        request.floor = nil
+        request.latencyTolerance = Seconds(10)
+        let profiles = try #require(request.variants.first).profiles
+        // A difference that is not worth a switch, and one that is.
+        for (quality, isKept) in [(0.9, true), (0.8, false)] {
+            request.variants = [
+                .init(name: "best", quality: 0.9001, profiles: profiles), .init(name: "earlier", quality: quality, profiles: profiles),
+            ]
+            request.id += 1
+            world.engine.open(request, at: world.now)
+            _ = world.decide(.streamOpened)
+            var plan = try #require(world.engine.placements[request.id]?.option?.plan)
+            #expect(plan.variant == "best")
+            func reopen(_ variant: String) throws {
+                world.engine.close(request.id)
+                world.engine.open(
+                    request, at: world.now,
+                    earlier: EarlierChoice(variant: variant, unit: plan.unit, cadence: plan.cadence, coalescing: plan.coalescing, age: Seconds(3600)))
+                let change = try #require(world.decide(.streamOpened).changes.first { $0.stream == request.id })
+                #expect(change.isFirst, "it is told as any stream that opens")
+                plan = try #require(world.engine.placements[request.id]?.option?.plan)
+            }
+            try reopen("earlier")
+            #expect((plan.variant == "earlier") == isKept, "quality \(quality)")
+            try reopen("gone")
+            #expect(plan.variant == "best")
+            world.engine.quarantine(model: request.model, variant: "earlier")
+            try reopen("earlier")
+            #expect(plan.variant == "best")
+            world.engine.pardon()
+            world.engine.close(request.id)
+        }
+    }
+
     @Test("A policy's floor can be raised by a stream, not lowered; weight and critical are the stream's own")
     func rules() {
         let policy = PowerPolicy(kind: .unlimited, defaults: .init(floor: 0.8, weight: 2, critical: true))

@@ -57,6 +57,13 @@ cp "$package" "$root/var/cache/jouled-test/jouled.deb"
 timeout 120 chroot "$root" dpkg -i /var/cache/jouled-test/jouled.deb >"$work/install.log" 2>&1 || { bad "dpkg -i"; tail -5 "$work/install.log"; exit 1; }
 mkdir -p "$root/var/lib/jouled" "$root/etc/jouled"
 cp -r "$top/.deps/bundles" "$root/var/lib/jouled/models"
+# Models that hang, for the scenarios about them.
+PYTHONPATH="$top/Benchmarks/faults" "$top/.deps/venv/bin/python" - "$top/.deps" "$root/var/lib/jouled/models" <<'PY' || { bad "models that hang"; exit 1; }
+import pathlib, sys
+from scene import bad_model
+for kind in ("loop", "kernel"):
+    bad_model(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), kind)
+PY
 cp -r "$top/.deps/signals" "$root/var/lib/jouled-signals"
 # Fourteen seconds of the recording: time for a restart and an upgrade.
 head -c $((512 * 2 * 440)) "$top/.deps/signals/speech.s16le" >"$root/var/lib/jouled-signals/speech-short.s16le"
@@ -71,7 +78,7 @@ TOML
 mkdir -p "$root/etc/systemd/system/jouled.service.d"
 printf '[Service]\nWatchdogSec=3s\nWatchdogSignal=SIGKILL\n' >"$root/etc/systemd/system/jouled.service.d/quick.conf"
 
-SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 timeout -s KILL 300 systemd-nspawn -q -D "$root" --boot --register=no --keep-unit \
+SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 timeout -s KILL "${JOULED_SYSTEM_LIMIT:-600}" systemd-nspawn -q -D "$root" --boot --register=no --keep-unit \
     --private-network --console=pipe --machine="jouled$$" >"$work/console.log" 2>&1 </dev/null &
 container=$!
 state=

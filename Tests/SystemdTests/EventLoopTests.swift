@@ -1,4 +1,5 @@
 import Glibc
+import JouledTestKit
 import Synchronization
 import Testing
 
@@ -38,6 +39,39 @@ private actor Counter {
     }
 }
 
+/// What the test's actors on a loop that hangs tell the test.
+private final class Board: Sendable {
+    let isHanging = Atomic(false)
+    let later = Atomic(0)
+}
+
+private actor Hanger {
+    private let loop: EventLoop
+    nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
+    private let board: Board
+    private var timer: LoopTimer?
+    init(_ loop: EventLoop, _ board: Board) {
+        self.loop = loop
+        self.board = board
+    }
+
+    /// Hangs for good, without touching anything: in a job, in work after a callback, or in the callback itself.
+    func hang(afterCallback isDeferred: Bool?) throws {
+        guard let isDeferred else { return hang() }
+        timer = try loop.timer { [self] in
+            isDeferred ? loop.afterCallback { self.assumeIsolated { $0.hang() } } : assumeIsolated { $0.hang() }
+        }
+        timer?.arm(at: SystemClocks().monotonic(), accuracy: .zero)
+    }
+
+    private func hang() {
+        board.isHanging.store(true, ordering: .releasing)
+        while true { pause() }
+    }
+
+    func goOn() { board.later.add(1, ordering: .releasing) }
+}
+
 @Suite("Event loop")
 struct EventLoopTests {
     @Test("An actor on a loop runs on the loop's thread, whoever calls")
@@ -69,6 +103,34 @@ struct EventLoopTests {
         #expect(before != nil)
         #expect(voluntarySwitches(ofThread: "test-idle-loop") == before)
         loop.stop()
+    }
+
+    @Test("Another thread goes on with all that is left where one hangs", arguments: [nil, true])
+    func takeOver(isAfterCallback: Bool?) throws {
+        let loop = try EventLoop.startThread(named: "test-hang")
+        let board = Board()
+        let hanger = Hanger(loop, board)
+        Task(executorPreference: loop) { try await hanger.hang(afterCallback: isAfterCallback) }
+        // Some of these are taken on together with the one that hangs.
+        for _ in 0..<100 { Task(executorPreference: loop) { await hanger.goOn() } }
+        #expect(eventually { board.isHanging.load(ordering: .acquiring) })
+        Task(executorPreference: loop) { await hanger.goOn() }
+        let clock = try #require(loop.cpuClock)
+        try loop.takeOver()
+        #expect(eventually { board.later.load(ordering: .acquiring) == 101 })
+        #expect(loop.cpuClock != clock)
+        #expect(eventually { loop.progress.started == loop.progress.finished }, "nothing seems to hang any more")
+        loop.stop()
+    }
+
+    @Test("A loop that hangs in a callback cannot be taken over, and says so")
+    func callback() throws {
+        let loop = try EventLoop.startThread(named: "test-callback")
+        let board = Board()
+        let hanger = Hanger(loop, board)
+        Task(executorPreference: loop) { try await hanger.hang(afterCallback: false) }
+        #expect(eventually { board.isHanging.load(ordering: .acquiring) })
+        #expect(throws: JouledError(.eventLoop, "")) { try loop.takeOver() }
     }
 
     private func voluntarySwitches(ofThread name: String) -> Int? {

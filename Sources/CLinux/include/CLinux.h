@@ -1,9 +1,11 @@
 // The few calls that Glibc's Swift module lacks because they need _GNU_SOURCE, are variadic, or are macros.
 #pragma once
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 /// accept4 with SOCK_NONBLOCK | SOCK_CLOEXEC. Returns the new descriptor or -errno.
 int clinux_accept(int listener);
@@ -21,5 +23,9 @@ int clinux_peer_groups(int fd, uint32_t *groups, int capacity);
 void clinux_name_thread(const char *name);
 /// Returns freed heap pages to the kernel (malloc_trim(0)).
 void clinux_trim_heap(void);
+/// Sends this process `signal` whenever `clock` has gone on by `nanoseconds`. Returns 0 or -errno; the timer is in `timer`.
+int clinux_start_timer(clockid_t clock, int signal, uint64_t nanoseconds, timer_t *timer);
+/// Stops a thread for good where it is, by a signal whose handler never returns. Locks that it holds stay held. Returns 0 or -errno.
+int clinux_freeze_thread(pthread_t thread);
 /// A non-blocking, close-on-exec eventfd. Returns the descriptor or -errno.
 int clinux_eventfd(void);

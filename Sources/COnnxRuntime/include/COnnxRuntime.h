@@ -63,7 +63,8 @@ typedef struct OrtApi {
     OrtStatus *_Nullable (*_Nonnull CreateRunOptions)(OrtRunOptions** out);  // 39
     void *reserved_40[6];
     OrtStatus *_Nullable (*_Nonnull RunOptionsSetTerminate)(OrtRunOptions* options);  // 46
-    void *reserved_47[2];
+    OrtStatus *_Nullable (*_Nonnull RunOptionsUnsetTerminate)(OrtRunOptions* options);  // 47
+    void *reserved_48[1];
     OrtStatus *_Nullable (*_Nonnull CreateTensorWithDataAsOrtValue)(const OrtMemoryInfo* info, void* p_data, size_t p_data_len, const int64_t* shape, size_t shape_len, ONNXTensorElementDataType type, OrtValue** out);  // 49
     void *reserved_50[1];
     OrtStatus *_Nullable (*_Nonnull GetTensorMutableData)(OrtValue* value, void** out);  // 51

@@ -1,16 +1,29 @@
 import FuzzTargets
 import Glibc
 
-// Built by `make fuzz` with libFuzzer, which brings its own main; the target is named by JOULED_FUZZ_TARGET.
+// Built by `make fuzz` with libFuzzer, which calls the target named by JOULED_FUZZ_TARGET.
 #if LIBFUZZER
     // Set on the first call, on the only thread that libFuzzer calls from.
     private let target = FuzzTarget(rawValue: getenv("JOULED_FUZZ_TARGET").map { String(cString: $0) } ?? "")
 
-    @_cdecl("LLVMFuzzerTestOneInput")
-    public func testOneInput(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> CInt {
+    private func testOneInput(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
         guard let target else { fatalError("JOULED_FUZZ_TARGET is none of \(FuzzTarget.allCases.map(\.rawValue))") }
         target.run(Array(UnsafeBufferPointer(start: bytes, count: count)))
         return 0
+    }
+
+    /// libFuzzer's own main without its name. Swift's calling convention is C's for integers and pointers, few as they are here.
+    @_silgen_name("LLVMFuzzerRunDriver")
+    private func runDriver(
+        _ count: UnsafeMutablePointer<CInt>, _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?>,
+        _ callback: @convention(c) (UnsafePointer<UInt8>?, Int) -> CInt
+    ) -> CInt
+
+    /// The package manager makes this the program's entry, so that libFuzzer's main would not be found.
+    @_cdecl("fuzz_main")
+    public func fuzzMain(_ count: CInt, _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?) -> CInt {
+        var (count, arguments) = (count, arguments)
+        return runDriver(&count, &arguments) { testOneInput($0, $1) }
     }
 #else
     import JouledTestKit
