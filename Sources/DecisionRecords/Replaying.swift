@@ -1,4 +1,5 @@
 import Decisions
+import Glibc
 import Planner
 import PowerPolicy
 import Units
@@ -39,13 +40,15 @@ extension DecisionRecord {
         return "stream \(id)" + (name.map { " (\($0))" } ?? "")
     }
 
-    /// Local time of the decision, `HH:MM:SS`.
+    /// Local date and time of the decision, `YYYY-MM-DD HH:MM:SS`.
     public var clock: String {
         let local = (inputs.state.wall.secondsSince1970 + inputs.state.utcOffset.value).rounded(.down)
         guard local.isFinite, local.magnitude < 1e15 else { return "unknown time" }
-        let second = Int(local) - Int((local / 86400).rounded(.down)) * 86400
-        func two(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }
-        return "\(two(second / 3600)):\(two(second / 60 % 60)):\(two(second % 60))"
+        var seconds = time_t(local)
+        var parts = tm()
+        guard gmtime_r(&seconds, &parts) != nil else { return "unknown time" }
+        func two(_ number: Int32) -> String { number < 10 ? "0\(number)" : "\(number)" }
+        return "\(1900 + Int(parts.tm_year))-\(two(parts.tm_mon + 1))-\(two(parts.tm_mday)) \(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec))"
     }
 
     private static func same(_ left: Double?, _ right: Double?) -> Bool { left?.bitPattern == right?.bitPattern }

@@ -37,6 +37,9 @@ public struct WhatIf: Sendable {
         public var clock: String
         public var recordedBudget: Watts?
         public var otherBudget: Watts?
+        /// Whether the goal was out of reach: then there is no budget, and streams run for what they earn per joule.
+        public var recordedIsInfeasible: Bool
+        public var otherIsInfeasible: Bool
         /// For each stream that differs: its name, and both choices.
         public var streams: [(name: String, recorded: DecisionInputs.Choice?, other: DecisionInputs.Choice?)]
 
@@ -104,7 +107,8 @@ public struct WhatIf: Sendable {
         price = outcome.price
         decisions += 1
         var difference = Difference(
-            number: record.number, clock: record.clock, recordedBudget: record.outcome.budget, otherBudget: outcome.budget.watts, streams: [])
+            number: record.number, clock: record.clock, recordedBudget: record.outcome.budget, otherBudget: outcome.budget.watts,
+            recordedIsInfeasible: record.outcome.goal == .infeasible, otherIsInfeasible: outcome.budget.goal == .infeasible, streams: [])
         for stream in record.inputs.streams {
             let id = stream.request.id
             let was = record.outcome.choices[id] ?? nil

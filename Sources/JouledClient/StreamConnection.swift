@@ -62,8 +62,12 @@ public final class StreamConnection {
     private var isClosed = false
     /// Whether the daemon takes nothing more, though it may have more to say.
     private var isDeaf = false
-    /// Whether the daemon said why it ends the stream.
-    private var hasReason = false
+    /// Whether the daemon told an error.
+    private var hasError = false
+    /// Whether the daemon answered END: the results are complete.
+    private var isComplete = false
+    /// Why the daemon closed the stream by itself, in its own words.
+    private var closingReason: String?
     private var events: [StreamEvent] = []
 
     init(socket: Socket, contract: JSONObject, sampleSize: Int, received: [UInt8]) throws(JouledError) {
@@ -234,11 +238,13 @@ public final class StreamConnection {
     }
 
     /// Sends END, where that was not done, and delivers events until the daemon closes the stream.
-    private func finish(_ handle: (StreamEvent) throws(JouledError) -> Bool) throws(JouledError) {
+    /// - Throws: `.disconnected` if the daemon closed it without having answered END, and told no error: then results are missing.
+    public func finish(_ handle: (StreamEvent) throws(JouledError) -> Bool) throws(JouledError) {
         end()
         let outcome = try pump(until: .closed, handle)
-        guard outcome != .stopped, !hasReason, queuedBytes > 0 else { return }
-        throw JouledError(.disconnected, "jouled closed the stream before sample \(nextSampleIndex) without a reason")
+        guard outcome != .stopped, !hasError, !isComplete else { return }
+        let reason = closingReason.map { ": \($0)" } ?? " without a reason"
+        throw JouledError(.disconnected, "jouled closed the stream before all samples were answered\(reason)")
     }
 
     private func deliver(_ handle: (StreamEvent) throws(JouledError) -> Bool) throws(JouledError) -> Bool {
@@ -246,7 +252,12 @@ public final class StreamConnection {
             let batch = events
             events = []
             for event in batch {
-                if case .error = event { hasReason = true }
+                switch event {
+                case .error: hasError = true
+                case .notice(let notice, _) where notice.kind == "end": isComplete = true
+                case .notice(let notice, _) where notice.kind == "closed": closingReason = notice.message
+                case .notice, .result: break
+                }
                 guard try handle(event) else { return false }
             }
         }

@@ -64,6 +64,8 @@ struct Prepared {
     /// What pausing is worth by stream, never above 0.
     private(set) var pauseWorth: [Double] = []
     private(set) var artefactBytes: [Int] = []
+    /// By unit.
+    private var unitCaps: [Double] = []
 
     /// - Parameter asleep: gates (indices) that must not run.
     init(_ demands: [StreamDemand], _ limits: PlanLimits, asleep: Set<Int> = []) {
@@ -96,16 +98,17 @@ struct Prepared {
                 })
             pauseWorth.append(-demand.weight * Self.penalty(nil, demand, limits))
         }
-        for (stream, (demand, row)) in zip(demands, artefactOf).enumerated() {
-            exclusion.append(zip(demand.options, row).map { option, artefact in
-                Self.exclusion(option, demand, limits, bytes: artefactBytes[artefact]) ?? (asleep.contains(stream) ? .gate : nil)
+        unitCaps = units.names.map { limits.unitUtilization[$0] ?? PlanLimits.defaultUtilization }
+        for (stream, demand) in demands.enumerated() {
+            exclusion.append(demand.options.indices.map { option in
+                Self.exclusion(
+                    demand.options[option], demand, limits, cap: unitCaps[unitOf[stream][option]], bytes: artefactBytes[artefactOf[stream][option]])
+                    ?? (asleep.contains(stream) ? .gate : nil)
             })
         }
     }
 
-    func unitCap(_ index: Int) -> Double {
-        limits.unitUtilization[units.names[index]] ?? PlanLimits.defaultUtilization
-    }
+    func unitCap(_ index: Int) -> Double { unitCaps[index] }
 
     /// Quality lost by changing to `option` (nil: to a pause).
     static func penalty(_ option: PlanOption?, _ demand: StreamDemand, _ limits: PlanLimits) -> Double {
@@ -123,14 +126,13 @@ struct Prepared {
     }
 
     private static func exclusion(
-        _ option: PlanOption, _ demand: StreamDemand, _ limits: PlanLimits, bytes: Int
+        _ option: PlanOption, _ demand: StreamDemand, _ limits: PlanLimits, cap: Double, bytes: Int
     ) -> Exclusion? {
         guard option.quality.isFinite, option.power.isFinite, option.power.value >= 0, option.utilization.isFinite,
             option.utilization >= 0, demand.weight.isFinite, demand.weight > 0, !option.latencyP99.value.isNaN
         else { return .invalid }
         if option.variantQuality < demand.floor || option.variantQuality.isNaN { return .floor }
         if option.latencyP99 > demand.latencyTolerance { return .latency }
-        let cap = limits.unitUtilization[option.unit] ?? PlanLimits.defaultUtilization
         if option.utilization > Problem.slack(cap) { return .utilization }
         if let memory = limits.residentBytes, bytes > memory { return .memory }
         return nil

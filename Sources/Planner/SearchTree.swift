@@ -53,7 +53,7 @@ struct SearchTree {
             var choices: UInt64 = 0
             var loss = 0.0
         }
-        static let mostEntries = 400
+        static let mostEntries = 128
         /// Nodes that a search may take before a tail is made.
         static let patience = 1000
         /// Entries looked at that take about a node's time.

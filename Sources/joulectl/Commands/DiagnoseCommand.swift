@@ -28,7 +28,14 @@ struct DiagnoseCommand: ParsableCommand {
             guard mkdtemp(&template) != nil else { throw JouledError(.diagnosis, "/tmp: \(String(cString: strerror(errno)))") }
             var collection = DiagnosisCollection(directory: String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self))
             defer { collection.remove() }
-            let settings = (try? DaemonConfiguration.load(config, default: DaemonConfiguration.defaultPath)) ?? DaemonConfiguration()
+            var settings = DaemonConfiguration()
+            do throws(JouledError) {
+                settings = try DaemonConfiguration.load(config, default: DaemonConfiguration.defaultPath)
+            } catch {
+                // Often the very thing that is asked about.
+                Console.error("joulectl: \(error); places that are built in are looked at instead")
+                collection.add("configuration-error", "\(error)\n")
+            }
             if let connection = try? daemon.connect() { collection.replies(connection) } else { collection.add("daemon", "it cannot be reached\n") }
             collection.files(settings, config ?? DaemonConfiguration.defaultPath)
             collection.machine(settings)

@@ -95,7 +95,7 @@ private struct ReplayReport {
     private static func lines(_ whatIf: WhatIf, _ limit: Int) -> [String] {
         var lines = ["The other policy would have decided otherwise at \(whatIf.differences.count) of \(whatIf.decisions) moments."]
         for difference in whatIf.differences.prefix(limit) {
-            lines.append("decision \(difference.number) at \(difference.clock): budget \(text(difference.recordedBudget)) -> \(text(difference.otherBudget))")
+            lines.append("decision \(difference.number) at \(difference.clock): budget \(text(difference.recordedBudget, difference.recordedIsInfeasible)) -> \(text(difference.otherBudget, difference.otherIsInfeasible))")
             for stream in difference.streams {
                 lines.append("  \(stream.name): \(DecisionRecord.text(stream.recorded)) -> \(DecisionRecord.text(stream.other))")
             }
@@ -123,7 +123,9 @@ private struct ReplayReport {
         return lines
     }
 
-    private static func text(_ budget: Watts?) -> String { budget.map(\.description) ?? "no limit" }
+    private static func text(_ budget: Watts?, _ isInfeasible: Bool) -> String {
+        budget.map(\.description) ?? (isInfeasible ? "by worth per joule, the goal being out of reach" : "no limit")
+    }
 
     // MARK: For programs
 
@@ -153,6 +155,7 @@ private struct ReplayReport {
                         "number": JSONValue(difference.number), "clock": .string(difference.clock),
                         "recordedBudgetWatts": difference.recordedBudget.map { .double($0.value) } ?? .null,
                         "otherBudgetWatts": difference.otherBudget.map { .double($0.value) } ?? .null,
+                        "recordedGoalInfeasible": .bool(difference.recordedIsInfeasible), "otherGoalInfeasible": .bool(difference.otherIsInfeasible),
                         "streams": .array(
                             difference.streams.map {
                                 [

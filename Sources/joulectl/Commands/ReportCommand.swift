@@ -28,6 +28,9 @@ struct ReportCommand: ParsableCommand {
 
     func run() throws {
         try reporting {
+            let connection = try daemon.connect()
+            // Who asks makes the daemon write down what went on until then; only what ended by now belongs to the period.
+            _ = try connection.call("io.jouled.Power.History", ["sinceSeconds": .double(SystemClocks().wall().secondsSince1970)])
             let now = SystemClocks().wall().secondsSince1970
             var ranges = [try Self.range(since, until, now)]
             if let versus {
@@ -35,7 +38,6 @@ struct ReportCommand: ParsableCommand {
                 guard parts.count == 3, parts[1].isEmpty else { throw ValidationError("--versus '\(versus)': write FROM..UNTIL, e.g. yesterday..today") }
                 ranges.append(try Self.range(parts[0], parts[2], now))
             }
-            let connection = try daemon.connect()
             let periods = try ranges.map { try Self.history($0, connection) }
             try AtomicFile.write(HistoryReport(periods, timeZone: localTimeOffset()).text, to: output, mode: 0o644, isDurable: false)
             Console.out("\(output): \(periods.map(\.summary).joined(separator: "; "))")
@@ -86,6 +88,10 @@ enum MomentText {
                 let minute = clock[1], (1970...9999).contains(year), (1...12).contains(month), (1...31).contains(day), (0...24).contains(hour), (0...59).contains(minute)
             else { return nil }
             (local.tm_year, local.tm_mon, local.tm_mday) = (year - 1900, month - 1, day)
+            // The library makes 2 March of 30 February.
+            var noon = local
+            noon.tm_hour = 12
+            guard mktime(&noon) != -1, noon.tm_mday == day else { return nil }
             (local.tm_hour, local.tm_min, local.tm_sec) = (hour, minute, clock.count > 2 ? clock[2] ?? 0 : 0)
         }
         // Whether daylight saving holds there is for the library to say.

@@ -20,8 +20,8 @@ struct SimulateCommand: ParsableCommand {
     var random: Int?
     @Flag(help: "With --random: let things go wrong (gauge stuck, battery unplugged, clock jump, meter wrap, heat, a dying unit, policy reload) and check what must always hold; exit status 1 if it did not.")
     var faults = false
-    @Option(help: "With --random: the first seed.")
-    var seed: UInt64 = 0
+    @Option(help: "With --random: the first seed; 0 if left out.")
+    var seed: UInt64?
     @Option(help: "The policy to run; a lifetime policy takes its goal from the scenario.")
     var policy: String?
     @Flag(help: "Print one JSON object.")
@@ -35,8 +35,22 @@ struct SimulateCommand: ParsableCommand {
     @Flag(help: "Print exact planner times on standard error.")
     var timings = false
 
+    func validate() throws {
+        guard (file == nil) != (random == nil) else { throw ValidationError("give a scenario file, or --random COUNT, and not both") }
+        if let random {
+            guard random > 0 else { throw ValidationError("--random must be at least 1") }
+            guard policy == nil, baseline == nil, report == nil, journal == nil, !json, !timings else {
+                throw ValidationError("--policy, --baseline, --report, --journal, --json and --timings need a scenario file")
+            }
+        } else {
+            guard !faults, seed == nil else { throw ValidationError("--faults and --seed need --random") }
+        }
+        _ = try baselines()
+    }
+
     func run() throws {
         try reporting {
+            let seed = seed ?? 0
             if let random, faults {
                 let trial = FaultTrial(count: random, first: seed)
                 trial.lines.forEach(Console.out)
@@ -44,7 +58,7 @@ struct SimulateCommand: ParsableCommand {
                 return
             }
             if let random { return RandomTrial(count: random, first: seed).lines.forEach(Console.out) }
-            guard let file else { throw JouledError(.noScenario, "give a scenario file, or --random COUNT") }
+            guard let file else { throw ValidationError("give a scenario file, or --random COUNT") }
             let scenario = try Scenario.load(file)
             let chosen = try policy.map { path throws(JouledError) in try PowerPolicy.load(path) }
             var replay = ScenarioReplay(scenario, controller: .jouled(chosen))
@@ -71,13 +85,8 @@ struct SimulateCommand: ParsableCommand {
         if baseline == "all" { return Baseline.allCases }
         guard let known = Baseline(rawValue: baseline) else {
             let names = Baseline.allCases.map(\.rawValue).joined(separator: ", ")
-            throw JouledError(.invalidBaseline, "--baseline: no baseline '\(baseline)'; there are: \(names), all")
+            throw ValidationError("--baseline: no baseline '\(baseline)'; there are: \(names), all")
         }
         return [known]
     }
-}
-
-extension JouledError.Code {
-    fileprivate static let noScenario = Self("joulectl.no-scenario")
-    fileprivate static let invalidBaseline = Self("joulectl.unknown-baseline")
 }

@@ -148,7 +148,8 @@ struct ExplainCommand: ParsableCommand {
             guard !chosen.isEmpty || stream == nil else {
                 throw JouledError(.init("joulectl.unknown-stream"), "no stream '\(stream ?? "")'; see joulectl status")
             }
-            if chosen.isEmpty { return Console.out("no streams") }
+            // One object a line as JSON: none where there is no stream.
+            if chosen.isEmpty, !table.json { Console.out("no streams") }
             for (index, stream) in chosen.enumerated() {
                 let reply = try connection.call("io.jouled.Streams.Explain", ["stream": JSONValue(stream.integer("stream"))])
                 if table.json {

@@ -89,6 +89,10 @@ struct StreamCommand: ParsableCommand {
             Interruption.install()
             stream.shouldStop = { Interruption.happened }
             let printer = ResultPrinter(contract: stream.contract, notices: notices, quiet: quiet)
+            // Who opens a stream that cannot run now must not wonder where its results are.
+            if stream.contract.text("variant").isEmpty {
+                _ = printer.handle(.notice(Notice(kind: "paused", message: stream.contract.text("reason"), fields: [:]), sampleIndex: 0))
+            }
             let rate = Double(parameters["sampleRateHz"]?.intValue ?? 1)
             if case .sensor(let device)? = source {
                 try run(stream, reading: device, rate: rate, printer)
@@ -180,13 +184,13 @@ struct StreamCommand: ParsableCommand {
             while clock.monotonic() < due {
                 let wait = due.since(clock.monotonic())
                 let outcome = try stream.pump(until: .event, timeout: wait) { printer.handle($0) }
-                guard outcome == .reached || outcome == .timedOut else { return }
+                if outcome == .stopped { return }
+                if outcome == .closed { return try stream.finish { printer.handle($0) } }
             }
             stream.send(piece)
-            guard try stream.pump(until: .now, timeout: .zero, { printer.handle($0) }) != .closed else { return }
+            if try stream.pump(until: .now, timeout: .zero, { printer.handle($0) }) == .closed { break }
         }
-        stream.end()
-        _ = try stream.pump(until: .closed, timeout: nil) { printer.handle($0) }
+        try stream.finish { printer.handle($0) }
     }
 
     /// Streams a sensor's samples until Ctrl-C, its end, or so many as were asked for.
@@ -213,13 +217,13 @@ struct StreamCommand: ParsableCommand {
             let due = start.advanced(by: Seconds(Double(taken) / rate))
             while clock.monotonic() < due {
                 let outcome = try stream.pump(until: .event, timeout: due.since(clock.monotonic())) { printer.handle($0) }
-                guard outcome == .reached || outcome == .timedOut else { return }
+                if outcome == .stopped { return }
+                if outcome == .closed { return try stream.finish { printer.handle($0) } }
             }
             let sample = try device.read()
             sample.withUnsafeBytes { stream.send($0) }
             taken += 1
         }
-        stream.end()
-        _ = try stream.pump(until: .closed, timeout: nil) { printer.handle($0) }
+        try stream.finish { printer.handle($0) }
     }
 }

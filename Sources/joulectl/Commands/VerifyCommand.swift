@@ -56,6 +56,9 @@ private struct Verification {
     mutating func policies(_ settings: DaemonConfiguration) {
         let store = PolicyStore(directory: settings.policyDirectory, stateDirectory: settings.stateDirectory)
         if store.names().isEmpty { bad("policies", "\(settings.policyDirectory): no policies (*.toml) there") }
+        if !store.names().isEmpty, !store.names().contains(settings.policy) {
+            bad("policy", "policy.active: no policy '\(settings.policy)' in \(settings.policyDirectory); there are \(store.names().joined(separator: ", "))")
+        }
         for name in store.names() {
             do throws(JouledError) {
                 good("policy", "\(name), \(try store.load(name).kind.name)")
