@@ -100,18 +100,19 @@ install:
 deb: build
 	packaging/deb.sh . .build/deb
 
-# CPU time of plans of 8 and 64 streams beside their goals; exit status 1 where one is missed.
-BENCH_PYTHON := .build/bench/bin/python
-$(BENCH_PYTHON): Benchmarks/requirements.txt
+# What is compared with, in an environment of its own.
+.build/bench/stamp: Benchmarks/requirements.txt
 	rm -rf .build/bench
 	python3 -m venv .build/bench
-	$@ -m pip --disable-pip-version-check install --quiet --only-binary :all: --require-hashes -r $<
+	.build/bench/bin/python -m pip --disable-pip-version-check install --quiet --only-binary :all: --require-hashes -r $<
 	touch $@
 
-bench: profile $(BENCH_PYTHON)
+# Every figure beside its goal; exit status 1 where one is missed.
+BENCH_PYTHON := .build/bench/bin/python
+bench: profile .build/bench/stamp
 	python3 Benchmarks/bench.py --jouled $(RELEASE_BIN)/jouled --deps $(DEPS) --python $(BENCH_PYTHON)
 
-bench-docs: profile $(BENCH_PYTHON)
+bench-docs: profile .build/bench/stamp
 	python3 Benchmarks/bench.py --jouled $(RELEASE_BIN)/jouled --deps $(DEPS) --python $(BENCH_PYTHON) --docs docs
 
 # A release build, for that is what runs on devices. valgrind counts, so a busy machine does not matter.
@@ -119,6 +120,7 @@ instructions: bundles
 	$(RELEASE) --product hotpath
 	@python3 Benchmarks/instructions.py --hotpath $(RELEASE_BIN)/hotpath --deps $(DEPS)
 
+# CPU time of plans of 8 and 64 streams beside their goals; exit status 1 where one is missed.
 bench-planner:
 	swift build -c release --product planner-bench
 	.build/release/planner-bench
