@@ -14,7 +14,7 @@ ORT := $(DEPS)/lib/libonnxruntime.so.1.32.0
 DRAIN ?= 1.0
 SECONDS_ ?= 60
 
-.PHONY: bench-planner help setup build bundles profile demo test test-system check install deb fuzz soak test-sanitizers clean distclean test-varlinkctl faults
+.PHONY: bench bench-docs instructions bench-planner help setup build bundles profile demo test test-system check install deb fuzz soak test-sanitizers clean distclean test-varlinkctl faults
 
 help:
 	@echo 'make demo      set up, build, and show jouled at work for a minute (DRAIN=0.8: drain the battery slower)'
@@ -26,6 +26,9 @@ help:
 	@echo 'make check     check the configuration, policies and units in this tree'
 	@echo 'make install   install under DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) (after make build)'
 	@echo 'make deb       a Debian package in .build/deb, judged by lintian'
+	@echo 'make bench     what jouled burns around the model, beside a bare C loop and sherpa-onnx, each figure beside its goal (10 minutes)'
+	@echo 'make bench-docs  the same, with the results in docs/performance.md'
+	@echo 'make instructions  instructions of the hot path beside the committed figure (part of make test)'
 	@echo 'make bench-planner  CPU time of plans of 8 and 64 streams beside their goals'
 	@echo 'make fuzz      libFuzzer over all parsers, FUZZ_SECONDS=60 each'
 	@echo 'make soak      SOAK_SECONDS=600 of 32 streams whose clients come, go, stall and die'
@@ -56,6 +59,7 @@ test: bundles
 	swift build --build-tests
 	@.build/debug/joulectl model profile --missing --rounds 10 --runtime-library $(ORT) $$(ls -d $(DEPS)/bundles/*/*)
 	swift test --skip-build
+	@$(MAKE) --no-print-directory instructions
 	@if [[ $$EUID == 0 ]] && command -v systemd-nspawn >/dev/null; then $(MAKE) test-system; \
 	else echo '*** SKIPPED: make test-system needs root and systemd-container; the service was NOT run under a real systemd ***' >&2; fi
 
@@ -95,6 +99,26 @@ install:
 # Built, packed and judged by lintian; the package is left in .build/deb.
 deb: build
 	packaging/deb.sh . .build/deb
+
+# What is compared with, in an environment of its own.
+.build/bench/stamp: Benchmarks/requirements.txt
+	rm -rf .build/bench
+	python3 -m venv .build/bench
+	.build/bench/bin/python -m pip --disable-pip-version-check install --quiet --only-binary :all: --require-hashes -r $<
+	touch $@
+
+# Every figure beside its goal; exit status 1 where one is missed.
+BENCH_PYTHON := .build/bench/bin/python
+bench: profile .build/bench/stamp
+	python3 Benchmarks/bench.py --jouled $(RELEASE_BIN)/jouled --deps $(DEPS) --python $(BENCH_PYTHON)
+
+bench-docs: profile .build/bench/stamp
+	python3 Benchmarks/bench.py --jouled $(RELEASE_BIN)/jouled --deps $(DEPS) --python $(BENCH_PYTHON) --docs docs
+
+# A release build, for that is what runs on devices. valgrind counts, so a busy machine does not matter.
+instructions: bundles
+	$(RELEASE) --product hotpath
+	@python3 Benchmarks/instructions.py --hotpath $(RELEASE_BIN)/hotpath --deps $(DEPS)
 
 # CPU time of plans of 8 and 64 streams beside their goals; exit status 1 where one is missed.
 bench-planner:

@@ -102,6 +102,10 @@ let package = Package(
         // How long plans take; run by `make bench-planner`.
         .executableTarget(name: "planner-bench", dependencies: ["Planner", "Units"], path: "Benchmarks/Planner", swiftSettings: strict),
 
+        // The hot path alone, whose instructions `make test` counts.
+        .executableTarget(
+            name: "hotpath", dependencies: ["StreamSessions", "Systemd", "InferenceRuntime", "Wire", "Units"], path: "Benchmarks/hotpath", swiftSettings: strict),
+
         // Tests.
         module("JouledTestKit", ["Units"]),
         .target(

@@ -64,7 +64,8 @@ public actor Daemon {
         self.policies = policies
         let (name, policy) = try Self.firstPolicy(policies, asked: policyName, configured: configuration.policy, journal)
         let models = ModelHost(
-            store: ModelStore(root: configuration.modelsDirectory), runtimeLibrary: configuration.runtimeLibrary, loop: blockingLoop)
+            store: ModelStore(root: configuration.modelsDirectory), runtimeLibrary: configuration.runtimeLibrary,
+            keepTime: configuration.runtimeKeepTime, loop: blockingLoop)
         let mailbox = Mailbox(loop: loop)
         let pump = StreamPump(loop: inferenceLoop) { event in mailbox.deliver(event) }
         self.pump = pump
@@ -117,6 +118,8 @@ public actor Daemon {
         for listener in listeners {
             acceptWatches.append(try loop.watch(listener, for: .readable) { [weak self] _ in self?.assumeIsolated { $0.accept(from: listener) } })
         }
+        // What reading configuration, bundles and state left behind would stay for as long as no stream comes.
+        OnnxRuntime.trimMemory()
         manager.ready(status: await scheduler.statusLine)
         journal.send(JournalRecord(.info, "jouled \(Services.version) serves on \(configuration.socketPath)", messageID: MessageID.lifecycle))
     }

@@ -17,6 +17,8 @@ public struct DaemonConfiguration: Sendable, Equatable {
     public var modelsDirectory = "/var/lib/jouled/models"
     /// The ONNX Runtime library.
     public var runtimeLibrary = "/usr/lib/jouled/libonnxruntime.so.1"
+    /// How long models and the library stay loaded without a stream.
+    public var runtimeKeepTime = Seconds(10)
     /// Files that survive a restart.
     public var stateDirectory = "/var/lib/jouled"
     /// Files that survive the process but need not survive a power cut: in memory where the service manager gives a directory
@@ -96,7 +98,11 @@ public struct DaemonConfiguration: Sendable, Equatable {
             try socket.finish()
         }
         modelsDirectory = try Self.path("models", "directory", root, modelsDirectory)
-        runtimeLibrary = try Self.path("runtime", "library", root, runtimeLibrary)
+        if let table = try root.optionalTable("runtime") {
+            runtimeLibrary = try table.string("library", default: runtimeLibrary)
+            runtimeKeepTime = try table.duration("keep", default: runtimeKeepTime, range: Seconds(0)...Seconds(86400))
+            try table.finish()
+        }
         if let table = try root.optionalTable("state") {
             stateDirectory = try table.string("directory", default: stateDirectory)
             historyBytes = Int(try table.number("history_mb", default: Double(historyBytes) / 1e6, range: 0...1000) * 1e6)

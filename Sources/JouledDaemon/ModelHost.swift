@@ -12,18 +12,26 @@ struct HostedModel: Sendable {
 
 /// Loads bundles, the runtime library and models, on a thread of its own, because all of it blocks.
 ///
-/// A variant is loaded once and shared by the streams that run it; what no stream runs is released.
+/// A variant is loaded once and shared by the streams that run it; what no stream runs is released. After the last stream
+/// all of it, the library too, stays for `keepTime`, so that a client that comes back does not wait for it, and then goes:
+/// a daemon without streams has the memory of one that never had any.
 actor ModelHost {
     private nonisolated let loop: EventLoop
     nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
     private let store: ModelStore
     private let runtimeLibrary: String
+    private let keepTime: Seconds
+    private let clocks = SystemClocks()
+    /// Armed while something is loaded that no stream runs; without it there is no wake-up.
+    private var timer: LoopTimer?
     private var runtime: OnnxRuntime?
     private var sessions: [String: InferenceSession] = [:]
 
-    init(store: ModelStore, runtimeLibrary: String, loop: EventLoop) {
+    /// - Parameter keepTime: how long models and library stay loaded without a stream.
+    init(store: ModelStore, runtimeLibrary: String, keepTime: Seconds, loop: EventLoop) {
         self.store = store
         self.runtimeLibrary = runtimeLibrary
+        self.keepTime = keepTime
         self.loop = loop
     }
 
@@ -72,6 +80,7 @@ actor ModelHost {
     func session(_ bundle: ModelBundle, variant: String) throws(JouledError) -> InferenceSession {
         let declared = try bundle.manifest.variant(variant)
         let path = bundle.path(of: declared)
+        timer?.disarm()
         if let session = sessions[path] { return session }
         // What is loaded is what was verified, even if the file changes meanwhile.
         let model = try bundle.contents(of: declared)
@@ -85,17 +94,38 @@ actor ModelHost {
         return session
     }
 
-    /// Forgets loaded variants that are not among `paths`; streams that still run one keep it until they move on.
+    /// Forgets loaded variants that are not among `paths`; streams that still run one keep it until they move on. Where none is
+    /// left, everything stays for `keepTime` first.
     func keep(only paths: Set<String>) {
+        guard !paths.isEmpty else { return releaseLater() }
+        timer?.disarm()
         let count = sessions.count
         sessions = sessions.filter { paths.contains($0.key) }
         if sessions.count < count { OnnxRuntime.trimMemory() }
     }
 
-    /// Gives free memory back to the kernel.
-    func trim() { OnnxRuntime.trimMemory() }
+    private func releaseLater() {
+        guard runtime != nil, timer?.deadline == nil else { return }
+        if timer == nil { timer = try? loop.timer { [weak self] in self?.assumeIsolated { $0.release() } } }
+        guard let timer, keepTime > .zero else { return release() }
+        timer.arm(at: clocks.monotonic().advanced(by: keepTime), accuracy: keepTime * 0.1)
+    }
 
-    var runtimeVersion: String? { runtime?.version }
+    /// Lets go of all models and of the library.
+    private func release() {
+        sessions = [:]
+        runtime = nil
+        OnnxRuntime.trimMemory()
+    }
+
+    /// Memory is short: what is only kept for clients that may come back goes at once, and free memory to the kernel.
+    func trim() {
+        if timer?.deadline != nil {
+            timer?.disarm()
+            release()
+        }
+        OnnxRuntime.trimMemory()
+    }
 }
 
 extension JouledError.Code {

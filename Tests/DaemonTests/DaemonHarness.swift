@@ -53,6 +53,8 @@ final class DaemonHarness {
         ]
         var models = Installation.bundles
         var runtime = Installation.runtime
+        /// How long models and library stay loaded without a stream.
+        var keep = "10s"
         /// The lines of `[power]`.
         var power = "source = \"virtual\"\npoll = \"1h\""
         /// Further tables.
@@ -93,6 +95,7 @@ final class DaemonHarness {
         directory = "\(settings.models)"
         [runtime]
         library = "\(settings.runtime)"
+        keep = "\(settings.keep)"
         [state]
         directory = "\(directory.path)"
         [policy]
