@@ -90,8 +90,8 @@ struct StreamCommand: ParsableCommand {
             stream.shouldStop = { Interruption.happened }
             let printer = ResultPrinter(contract: stream.contract, notices: notices, quiet: quiet)
             // Who opens a stream that cannot run now must not wonder where its results are.
-            if stream.contract.text("variant").isEmpty {
-                _ = printer.handle(.notice(Notice(kind: "paused", message: stream.contract.text("reason"), fields: [:]), sampleIndex: 0))
+            if stream.contract["variant"]?.stringValue == "", let reason = stream.contract["reason"]?.stringValue {
+                _ = printer.handle(.notice(Notice(kind: "paused", message: reason, fields: [:]), sampleIndex: 0))
             }
             let rate = Double(parameters["sampleRateHz"]?.intValue ?? 1)
             if case .sensor(let device)? = source {
