@@ -26,7 +26,7 @@ help:
 	@echo 'make check     check the configuration, policies and units in this tree'
 	@echo 'make install   install under DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) (after make build)'
 	@echo 'make deb       a Debian package in .build/deb, judged by lintian'
-	@echo 'make bench     what jouled burns around the model, beside a bare C loop and sherpa-onnx, each figure beside its goal (10 minutes)'
+	@echo 'make bench     what jouled burns around the model, beside a bare C loop and sherpa-onnx, each figure beside its goal (8 minutes)'
 	@echo 'make bench-docs  the same, with the results in docs/performance.md'
 	@echo 'make instructions  instructions of the hot path beside the committed figure (part of make test)'
 	@echo 'make bench-planner  CPU time of plans of 8 and 64 streams beside their goals'

@@ -104,6 +104,10 @@ class Daemon:
     def cpu(self) -> float:
         return sum(int((task / "schedstat").read_text().split()[0]) for task in (self.proc / "task").iterdir()) / 1e9
 
+    def waited(self) -> float:
+        """Seconds in which it was ready to run and other programs had its CPU."""
+        return sum(int((task / "schedstat").read_text().split()[1]) for task in (self.proc / "task").iterdir()) / 1e9
+
     def wakes(self) -> int:
         """Voluntary context switches so far: each is a wake-up."""
         return sum(

@@ -20,11 +20,13 @@ class Row:
     cpu_us: float  # per second of audio and stream
     wakes: float | None = None  # per second, of all streams together
     late_p99_ms: float | None = None
+    waited: float | None = None  # share of the time in which other programs had its CPU: what lateness is worth
 
     def cells(self) -> list[str]:
         def text(value: float | None, unit: str = "") -> str:
             return "" if value is None else f"{value:.1f}{unit}"
-        return [str(self.streams), self.what, f"{self.cpu_us:.0f} us", text(self.wakes), text(self.late_p99_ms, " ms")]
+        return [str(self.streams), self.what, f"{self.cpu_us:.0f} us", text(self.wakes), text(self.late_p99_ms, " ms"),
+                "" if self.waited is None else f"{self.waited:.1%}"]
 
 
 @dataclass
@@ -55,8 +57,8 @@ class Report:
 
     def row(self, row: Row) -> None:
         self.rows.append(row)
-        streams, what, cpu, wakes, late = row.cells()
-        print(f"{streams:>3} streams  {what:<30} {cpu:>9} a second of audio {wakes and wakes + ' wake-ups/s':>17} {late and 'late p99 ' + late:>18}", flush=True)
+        streams, what, cpu, wakes, late, waited = row.cells()
+        print(f"{streams:>3} streams  {what:<30} {cpu:>9} a second of audio {wakes and wakes + ' wake-ups/s':>17} {late and 'late p99 ' + late:>18} {waited and waited + ' robbed':>13}", flush=True)
 
     def check(self, check: Check) -> None:
         self.checks.append(check)
@@ -86,7 +88,7 @@ class Report:
         lines = [f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} CPUs ({platform.machine()}, {cpu_name()}), load {os.getloadavg()[1]:.1f} at the end.", ""]
         lines += table(["figure", "measured", "goal", ""], [check.cells() for check in self.checks])
         lines += ["", "CPU time for one second of audio of one stream; wake-ups of all streams together:", ""]
-        lines += table(["streams", "what", "CPU", "wake-ups/s", "late, p99"], [row.cells() for row in self.rows])
+        lines += table(["streams", "what", "CPU", "wake-ups/s", "late, p99", "CPU held by others"], [row.cells() for row in self.rows])
         return "\n".join(lines) + "\n"
 
     def plot(self) -> str:

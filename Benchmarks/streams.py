@@ -20,6 +20,7 @@ class Figures:
     cpu: float  # CPU seconds per second of audio and stream
     wakes: float  # per second, of all streams together
     late_p99_ms: float  # results beyond the tolerance
+    waited: float  # share of the time in which other programs had the daemon's CPU
 
 
 def frame(index: int, samples: bytes) -> bytes:
@@ -71,7 +72,7 @@ def feed(daemon: Daemon, audio: bytes, seconds: float, tolerance_ms: int, stream
     reader.start()
     start = time.monotonic()
     index = 0
-    mark: tuple[float, int, float] | None = None
+    mark: tuple[float, int, float, float] | None = None
     while (elapsed := index / RATE) < seconds + warm:
         offset = index * 2 % (len(audio) - CHUNK * 2)
         data = frame(index, audio[offset:offset + CHUNK * 2])
@@ -80,14 +81,14 @@ def feed(daemon: Daemon, audio: bytes, seconds: float, tolerance_ms: int, stream
         for connection in connections:
             connection.sendall(data)
         if mark is None and elapsed >= warm:
-            mark = (daemon.cpu(), daemon.wakes(), time.monotonic())
+            mark = (daemon.cpu(), daemon.wakes(), time.monotonic(), daemon.waited())
             reader.measures_from = mark[2]
         pause = start + index / RATE - time.monotonic()
         if pause > 0:
             time.sleep(pause)
     assert mark is not None
     span = time.monotonic() - mark[2]
-    figures = Figures((daemon.cpu() - mark[0]) / span / streams, (daemon.wakes() - mark[1]) / span, 0)
+    figures = Figures((daemon.cpu() - mark[0]) / span / streams, (daemon.wakes() - mark[1]) / span, 0, (daemon.waited() - mark[3]) / span)
     time.sleep(tolerance_ms / 1000 + 0.1)
     late = sorted(reader.late)
     if not late:
