@@ -81,6 +81,10 @@ private final class Peer: @unchecked Sendable {
 }
 
 extension FrameWriter {
+    mutating func answerEnd(_ header: FrameHeader) {
+        notice(Notice(kind: "end", message: "all answered"), sampleIndex: header.sampleIndex, time: header.time)
+    }
+
     mutating func result(_ index: UInt64, _ values: [Float]) {
         values.withUnsafeBufferPointer {
             result(sampleIndex: index, time: MonotonicTime(nanoseconds: 1), variant: 0, isPadded: false, joules: Joules(0.001), values: $0)
@@ -158,6 +162,7 @@ struct JouledClientTests {
             peer.upgrade(["format": "s16le", "channels": 1], then: early.take())
             var number: UInt64 = 0
             peer.frames(sampleSize: 2) { event, writer in
+                if case .end(let header) = event { writer.answerEnd(header) }
                 guard case .data(_, _, let piece) = event else { return }
                 received.pointee.count += piece.count
                 for byte in piece { received.pointee.sum &+= UInt64(byte) }
@@ -206,7 +211,9 @@ struct JouledClientTests {
                     if offset == 0, header.sampleIndex != total { writer.notice(Notice(kind: "wrong", message: ""), sampleIndex: 0, time: header.time) }
                     if offset + piece.count == header.length { total += UInt64(header.length / 4) }
                 case .gap(_, let lost): total += lost
-                case .end(let header): writer.result(header.sampleIndex, [Float(total)])
+                case .end(let header):
+                    writer.result(header.sampleIndex, [Float(total)])
+                    writer.answerEnd(header)
                 default: break
                 }
             }
@@ -224,7 +231,8 @@ struct JouledClientTests {
         close(pipe[0])
         peer.join()
         #expect(events == [
-            .result(ResultPayload(variant: 0, joules: Joules(0.001), values: [1010]), sampleIndex: 1010, time: MonotonicTime(nanoseconds: 1))
+            .result(ResultPayload(variant: 0, joules: Joules(0.001), values: [1010]), sampleIndex: 1010, time: MonotonicTime(nanoseconds: 1)),
+            .notice(Notice(kind: "end", message: "all answered"), sampleIndex: 1010),
         ])
         #expect(stream.incompleteBytes == 2)
     }
@@ -243,6 +251,29 @@ struct JouledClientTests {
         var events: [StreamEvent] = []
         try stream.run { [UInt8](repeating: 0, count: 100_000) } _: { events.append($0); return true }
         #expect(events == [.error(Notice(kind: "stream.quota", message: "enough"))])
+        peer.join()
+    }
+
+    @Test("A stream that ends before END is answered is an error, which says why if the daemon did", arguments: [nil, "jouled is stopping"])
+    func cutOff(reason: String?) throws {
+        let (client, peer) = Peer.start { peer in
+            _ = peer.call()
+            peer.upgrade([:])
+            peer.frames(sampleSize: 2) { event, writer in
+                guard case .end(let header) = event, let reason else { return }
+                writer.notice(Notice(kind: "closed", message: reason), sampleIndex: header.sampleIndex, time: header.time)
+            }
+        }
+        let stream = try client.openStream(["format": "s16le"])
+        stream.send([UInt8](repeating: 0, count: 1000))
+        var message = ""
+        do throws(JouledError) {
+            try stream.finish { _ in true }
+        } catch {
+            #expect(error.code == .disconnected)
+            message = error.message
+        }
+        #expect(message.hasSuffix(reason ?? "without a reason"), "\(message)")
         peer.join()
     }
 
