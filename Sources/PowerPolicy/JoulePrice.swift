@@ -25,7 +25,7 @@ struct JoulePrice {
     /// From this worth on, what streams buy counts as ordinarily needed.
     static let neededWorth = 0.5
     /// Chance, when all time is left, of an income or a lull of which nothing was seen yet. A goal that only such luck
-    /// can meet was most likely set in view of it. It falls with the time left.
+    /// can meet was most likely set in view of it. It falls with the square root of the time left.
     static let luckChance = 0.7
     /// What a joule must then earn, relative to where every stream just has nearly all of its best utility.
     static let luckyWorth = 0.6
@@ -59,7 +59,7 @@ struct JoulePrice {
             sum += part * ((1 - arrival) * worth(at: power) + arrival * worth(at: power * Self.arrivals.share))
         }
         let mean = weight > 0 ? sum / weight : min(Self.most, rungs.first { $0.worth.isFinite }?.worth ?? 0)
-        let luck = Self.luckChance * share
+        let luck = Self.luckChance * share.squareRoot()
         let lucky = luck / (luck + (1 - luck) * max(chance, 1e-6))
         return (mean + (min(mean, ordinary * Self.luckyWorth) - mean) * lucky, chance)
     }
