@@ -100,7 +100,7 @@ let package = Package(
             swiftSettings: strict),
 
         // How long plans take; run by `make bench-planner`.
-        .executableTarget(name: "planner-bench", dependencies: ["Planner", "Units"], path: "Benchmarks/Planner", swiftSettings: strict),
+        .executableTarget(name: "planner-bench", dependencies: ["JouledTestKit", "Planner", "Units"], path: "Benchmarks/Planner", swiftSettings: strict),
 
         // The hot path alone, whose instructions `make test` counts.
         .executableTarget(

@@ -1,4 +1,5 @@
 import Glibc
+import JouledTestKit
 import Planner
 import Units
 
@@ -66,33 +67,21 @@ enum PlannerBenchmark {
         exit(failed ? 1 : 0)
     }
 
-    /// SplitMix64.
-    struct Draws {
-        var state: UInt64
-        mutating func uniform(_ range: ClosedRange<Double>) -> Double {
-            state &+= 0x9e37_79b9_7f4a_7c15
-            var mixed = state
-            mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
-            mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-            mixed ^= mixed >> 31
-            return range.lowerBound + (range.upperBound - range.lowerBound) * Double(mixed >> 11) / 9_007_199_254_740_992
-        }
-    }
-
     /// Six models of four variants on two units at three cadences.
     static func problem(_ seed: UInt64, _ shape: Shape) -> ([StreamDemand], PlanLimits) {
-        var draws = Draws(state: seed &* 1_000_003 &+ UInt64(shape.streams))
+        var random = SeededGenerator(seed: seed &* 1_000_003 &+ UInt64(shape.streams))
+        func uniform(_ range: ClosedRange<Double>) -> Double { .random(in: range, using: &random) }
         struct Artefact { var model, variant: Int; var unit: String; var quality, power, time: Double; var bytes: Int }
         var artefacts: [Artefact] = []
         for model in 0..<6 {
             for variant in 0..<4 {
                 for unit in ["cpu", "npu"] {
-                    let cheap = pow(0.55, Double(variant)) * draws.uniform(0.8...1.25) * (unit == "npu" ? 0.5 : 1)
+                    let cheap = pow(0.55, Double(variant)) * uniform(0.8...1.25) * (unit == "npu" ? 0.5 : 1)
                     artefacts.append(
                         .init(
                             model: model, variant: variant, unit: unit,
-                            quality: 1 - Double(variant) * draws.uniform(0.002...0.02), power: cheap * draws.uniform(0.5...2),
-                            time: cheap * 0.05, bytes: Int(1e6 * pow(0.6, Double(variant)) * draws.uniform(2...20))))
+                            quality: 1 - Double(variant) * uniform(0.002...0.02), power: cheap * uniform(0.5...2),
+                            time: cheap * 0.05, bytes: Int(1e6 * pow(0.6, Double(variant)) * uniform(2...20))))
                 }
             }
         }
@@ -117,13 +106,13 @@ enum PlannerBenchmark {
             time += options.map(\.utilization).max() ?? 0
             demands.append(
                 StreamDemand(
-                    id: UInt64(id + 1), name: "s\(id)", model: "m\(model)", weight: draws.uniform(0.5...3), floor: 0.9, critical: id % 16 == 0,
+                    id: UInt64(id + 1), name: "s\(id)", model: "m\(model)", weight: uniform(0.5...3), floor: 0.9, critical: id % 16 == 0,
                     latencyTolerance: Seconds(1), options: options, current: nil, secondsSinceSwitch: Seconds(.infinity)))
         }
         let bytes = artefacts.reduce(0) { $0 + $1.bytes }
         let limits = PlanLimits(
-            budget: Watts(most * draws.uniform(0.1...0.5)), unitUtilization: shape.isTight ? ["cpu": time * 0.15, "npu": time * 0.1] : ["cpu": time, "npu": time],
-            residentBytes: shape.memory.map { Int(Double(bytes) * $0 * draws.uniform(0.4...1)) }, switchCost: 0.002,
+            budget: Watts(most * uniform(0.1...0.5)), unitUtilization: shape.isTight ? ["cpu": time * 0.15, "npu": time * 0.1] : ["cpu": time, "npu": time],
+            residentBytes: shape.memory.map { Int(Double(bytes) * $0 * uniform(0.4...1)) }, switchCost: 0.002,
             retimeCost: 0.0005, minimumDwell: .zero, nodeLimit: 100_000)
         return (demands, limits)
     }

@@ -1,4 +1,5 @@
 import ConfigDocument
+import JouledTestKit
 import Testing
 import Units
 
@@ -6,6 +7,15 @@ import Units
 
 @Suite("Scenario files")
 struct ScenarioReadingTests {
+    @Test("The example of docs/scenarios.md is a day with something to decide, and its goal is met")
+    func example() throws {
+        let scenario = try Scenario.load(ReferenceModels.root + "/config/scenarios/wearable.toml")
+        let outcome = ScenarioReplay(scenario).run()
+        #expect(outcome.goalMet && outcome.criticalPaused == 0 && outcome.floorViolation == 0)
+        #expect(outcome.switches > 0)
+        #expect(!ScenarioReplay(scenario, controller: .baseline(.alwaysFP32)).run().goalMet)
+    }
+
     @Test("What is written is read back", arguments: [UInt64(0), 1, 2, 3, 4, 5])
     func roundTrip(seed: UInt64) throws {
         let scenario = RandomScenario.make(seed: seed)
