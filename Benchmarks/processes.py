@@ -118,22 +118,32 @@ class Daemon:
         text = (self.proc / "smaps_rollup").read_text()
         return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")) / 1024
 
-    def open(self, tolerance_ms: int) -> socket.socket:
-        """A stream of silero-vad on its own connection."""
+    def call(self, method: str, parameters: dict, **options: bool) -> tuple[socket.socket, dict]:
+        """Its connection, and the parameters of the reply."""
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(str(self.socket))
-        call = {"method": "io.jouled.Streams.Open", "upgrade": True, "parameters": {
-            "model": "silero-vad", "sampleRateHz": RATE, "latencyToleranceMs": tolerance_ms, "variant": "fp32"}}
-        connection.sendall(json.dumps(call).encode() + b"\0")
+        connection.sendall(json.dumps({"method": method, "parameters": parameters, **options}).encode() + b"\0")
         reply = b""
         while not reply.endswith(b"\0"):
+            # After the reply to Open come frames, which are not for here.
             piece = connection.recv(1)
             if not piece:
                 sys.exit("jouled closed the connection")
             reply += piece
         if b'"error"' in reply:
             sys.exit(reply.decode())
-        return connection
+        return connection, json.loads(reply[:-1])["parameters"]
+
+    def open(self, tolerance_ms: int) -> socket.socket:
+        """A stream of silero-vad on its own connection."""
+        return self.call("io.jouled.Streams.Open", {
+            "model": "silero-vad", "sampleRateHz": RATE, "latencyToleranceMs": tolerance_ms, "variant": "fp32"}, upgrade=True)[0]
+
+    def coalescing(self) -> int:
+        """Windows per wake-up of the first open stream."""
+        connection, reply = self.call("io.jouled.Streams.List", {})
+        connection.close()
+        return reply["streams"][0]["coalescing"]
 
     def stop(self) -> None:
         self.process.terminate()

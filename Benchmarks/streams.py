@@ -21,6 +21,7 @@ class Figures:
     wakes: float  # per second, of all streams together
     late_p99_ms: float  # results beyond the tolerance
     waited: float  # share of the time in which other programs had the daemon's CPU
+    coalescing: int  # windows per wake-up that the daemon chose
 
 
 def frame(index: int, samples: bytes) -> bytes:
@@ -88,7 +89,7 @@ def feed(daemon: Daemon, audio: bytes, seconds: float, tolerance_ms: int, stream
             time.sleep(pause)
     assert mark is not None
     span = time.monotonic() - mark[2]
-    figures = Figures((daemon.cpu() - mark[0]) / span / streams, (daemon.wakes() - mark[1]) / span, 0, (daemon.waited() - mark[3]) / span)
+    figures = Figures((daemon.cpu() - mark[0]) / span / streams, (daemon.wakes() - mark[1]) / span, 0, (daemon.waited() - mark[3]) / span, daemon.coalescing())
     time.sleep(tolerance_ms / 1000 + 0.1)
     late = sorted(reader.late)
     if not late:

@@ -2,11 +2,13 @@
 #include "include/CLinux.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -89,6 +91,37 @@ void clinux_name_thread(const char *name) {
 }
 
 void clinux_trim_heap(void) { malloc_trim(0); }
+
+/// True if the loader wrote into the object's code: those pages are not in its file as they are in memory.
+static bool has_text_relocations(const struct dl_phdr_info *object) {
+    for (ElfW(Half) index = 0; index < object->dlpi_phnum; index++) {
+        if (object->dlpi_phdr[index].p_type != PT_DYNAMIC) continue;
+        const ElfW(Dyn) *entry = (const ElfW(Dyn) *)(object->dlpi_addr + object->dlpi_phdr[index].p_vaddr);
+        for (; entry->d_tag != DT_NULL; entry++)
+            if (entry->d_tag == DT_TEXTREL || (entry->d_tag == DT_FLAGS && entry->d_un.d_val & DF_TEXTREL)) return true;
+    }
+    return false;
+}
+
+static int release_code_of(struct dl_phdr_info *object, size_t size, void *data) {
+    (void)size, (void)data;
+    // The vDSO is the kernel's own, and has no path.
+    if (object->dlpi_name[0] != '\0' && object->dlpi_name[0] != '/') return 0;
+    if (has_text_relocations(object)) return 0;
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    for (ElfW(Half) index = 0; index < object->dlpi_phnum; index++) {
+        const ElfW(Phdr) *part = &object->dlpi_phdr[index];
+        // Never written, so the file holds all of it. Constants that the loader relocates are in other segments.
+        if (part->p_type != PT_LOAD || part->p_flags != (PF_R | PF_X)) continue;
+        uintptr_t begin = (object->dlpi_addr + part->p_vaddr + page - 1) & ~(page - 1);
+        uintptr_t end = (object->dlpi_addr + part->p_vaddr + part->p_filesz) & ~(page - 1);
+        // Refused where pages are locked into memory, which is as well.
+        if (begin < end) madvise((void *)begin, end - begin, MADV_DONTNEED);
+    }
+    return 0;
+}
+
+void clinux_release_code(void) { dl_iterate_phdr(release_code_of, NULL); }
 
 int clinux_start_timer(clockid_t clock, int signal, uint64_t nanoseconds, timer_t *timer) {
     struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = signal};

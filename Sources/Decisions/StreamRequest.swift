@@ -89,8 +89,11 @@ public struct RunOption: Sendable, Equatable {
     /// Time between reads of the socket; nil reads whenever bytes arrive.
     public var drainPeriod: Seconds?
 
-    /// Windows per wake-up that are considered: powers of two, so that streams' wake-ups coincide.
+    /// Windows per wake-up that are considered: powers of two, so that streams' wake-ups coincide, and the most that the
+    /// tolerance allows. At 32 ms a window and 1 s of tolerance that is 30 and not 16, so half the wake-ups.
     static let coalescings = [1, 2, 4, 8, 16, 32, 64]
+    /// A step beyond the last power of two that is smaller than this is not worth an option.
+    private static let leastStep = 1.125
 
     /// All ways to run `request`, with energies as `model` and latencies as `latency` predict them.
     ///
@@ -104,12 +107,10 @@ public struct RunOption: Sendable, Equatable {
                 let slowDown = latency.cautiousFactor(of: profile.unit)
                 for cadence in request.cadences {
                     let windowTime = request.hopTime * Double(cadence.multiple)
-                    for k in request.pacing == .perWindow ? [1] : coalescings {
-                        let period = windowTime * Double(k)
-                        let computing = profile.latency(ofWindow: k).p99 * slowDown
-                        let lateness = period + computing
+                    let lateness = { (k: Int) in windowTime * Double(k) + profile.latency(ofWindow: k).p99 * slowDown }
+                    for k in request.pacing == .perWindow ? [1] : Self.coalescings(within: request.latencyTolerance, windowTime: windowTime, lateness) {
+                        let lateness = lateness(k)
                         let waits = request.pacing == .coalesced && lateness <= request.latencyTolerance
-                        guard waits || k == 1 else { break }
                         let energy = model.predict(profile, coalescing: k)
                         options.append(
                             RunOption(
@@ -120,11 +121,24 @@ public struct RunOption: Sendable, Equatable {
                                     utilization: profile.utilization(coalescing: k, period: windowTime) * slowDown,
                                     latencyP99: waits ? lateness : profile.latency(ofWindow: 1).p99 * slowDown,
                                     residentBytes: profile.residentBytes, loadEnergy: profile.loadEnergy),
-                                profile: profile, energy: energy, drainPeriod: waits ? period : nil))
+                                profile: profile, energy: energy, drainPeriod: waits ? windowTime * Double(k) : nil))
                     }
                 }
             }
         }
         return options
+    }
+
+    /// The numbers of windows per wake-up for which no result is later than `tolerance`, rising; at least 1.
+    private static func coalescings(within tolerance: Seconds, windowTime: Seconds, _ lateness: (Int) -> Seconds) -> [Int] {
+        var fitting = coalescings.prefix { $0 == 1 || lateness($0) <= tolerance }.map { $0 }
+        let last = fitting[fitting.count - 1], largest = coalescings[coalescings.count - 1]
+        guard lateness(last) <= tolerance, last < largest else { return fitting }
+        // Computing takes a fraction of a window's time, so the first that fits is close below.
+        let most = Int(min(tolerance / windowTime, Double(largest)))
+        if let more = stride(from: most, to: last, by: -1).first(where: { lateness($0) <= tolerance }), Double(more) >= Double(last) * leastStep {
+            fitting.append(more)
+        }
+        return fitting
     }
 }

@@ -83,11 +83,8 @@ public final class OnnxRuntime: Sendable {
         api.pointee.ReleaseEnv(environment)
         dlclose(handle)
         // Whoever drops the last reference, the memory goes back to the kernel.
-        Self.trimMemory()
+        ProcessMemory.trimHeap()
     }
-
-    /// Gives memory that models no longer need back to the kernel; ONNX Runtime does not by itself.
-    public static func trimMemory() { clinux_trim_heap() }
 
     static func parse(version: String) -> (Int, Int)? {
         let parts = version.split(separator: ".")

@@ -119,7 +119,8 @@ public actor Daemon {
             acceptWatches.append(try loop.watch(listener, for: .readable) { [weak self] _ in self?.assumeIsolated { $0.accept(from: listener) } })
         }
         // What reading configuration, bundles and state left behind would stay for as long as no stream comes.
-        OnnxRuntime.trimMemory()
+        ProcessMemory.trimHeap()
+        ProcessMemory.releaseCode()
         manager.ready(status: await scheduler.statusLine)
         journal.send(JournalRecord(.info, "jouled \(Services.version) serves on \(configuration.socketPath)", messageID: MessageID.lifecycle))
     }

@@ -89,7 +89,9 @@ actor ModelHost {
         let session = try InferenceSession(runtime: runtime, model: model, path: path)
         let manifest = bundle.manifest
         try session.check(inputs: manifest.inputSpecs, outputs: manifest.outputSpecs)
-        OnnxRuntime.trimMemory()
+        ProcessMemory.trimHeap()
+        // Loading ran through most of the library; a run needs a small part of that.
+        ProcessMemory.releaseCode()
         sessions[path] = session
         return session
     }
@@ -101,7 +103,7 @@ actor ModelHost {
         timer?.disarm()
         let count = sessions.count
         sessions = sessions.filter { paths.contains($0.key) }
-        if sessions.count < count { OnnxRuntime.trimMemory() }
+        if sessions.count < count { ProcessMemory.trimHeap() }
     }
 
     private func releaseLater() {
@@ -115,7 +117,8 @@ actor ModelHost {
     private func release() {
         sessions = [:]
         runtime = nil
-        OnnxRuntime.trimMemory()
+        ProcessMemory.trimHeap()
+        ProcessMemory.releaseCode()
     }
 
     /// Memory is short: what is only kept for clients that may come back goes at once, and free memory to the kernel.
@@ -124,7 +127,7 @@ actor ModelHost {
             timer?.disarm()
             release()
         }
-        OnnxRuntime.trimMemory()
+        ProcessMemory.trimHeap()
     }
 }
 

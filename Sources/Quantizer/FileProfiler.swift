@@ -148,12 +148,12 @@ public struct FileProfiler {
     }
 
     private func load(_ path: String, _ bytes: [UInt8]) throws(JouledError) -> Candidate {
-        OnnxRuntime.trimMemory()
+        ProcessMemory.trimHeap()
         let memory = Profiler.residentBytes()
         let (start, cpu) = (clocks.monotonic(), clocks.threadCPU())
         let session = try InferenceSession(runtime: runtime, model: bytes, path: path)
         let (time, used) = (clocks.monotonic().since(start), clocks.threadCPU() - cpu)
-        OnnxRuntime.trimMemory()
+        ProcessMemory.trimHeap()
         let resident = max(0, Profiler.residentBytes() - memory)
         let slots = [[Seconds]](repeating: [], count: settings.coalesce.count)
         return Candidate(

@@ -103,12 +103,12 @@ public struct Profiler {
 
     private func load(_ variant: ModelManifest.Variant) throws(JouledError) -> Candidate {
         let model = try bundle.contents(of: variant)
-        OnnxRuntime.trimMemory()
+        ProcessMemory.trimHeap()
         let memory = Self.residentBytes()
         let (start, cpu) = (clocks.monotonic(), clocks.threadCPU())
         let session = try InferenceSession(runtime: runtime, model: model, path: bundle.path(of: variant))
         let (time, used) = (clocks.monotonic().since(start), clocks.threadCPU() - cpu)
-        OnnxRuntime.trimMemory()
+        ProcessMemory.trimHeap()
         let manifest = bundle.manifest
         let states = manifest.states
         let run = try InferenceRun(

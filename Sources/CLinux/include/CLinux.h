@@ -23,6 +23,8 @@ int clinux_peer_groups(int fd, uint32_t *groups, int capacity);
 void clinux_name_thread(const char *name);
 /// Returns freed heap pages to the kernel (malloc_trim(0)).
 void clinux_trim_heap(void);
+/// Takes the code of the program and of its libraries out of this process's memory; what is used comes back by itself, page by page.
+void clinux_release_code(void);
 /// Sends this process `signal` whenever `clock` has gone on by `nanoseconds`. Returns 0 or -errno; the timer is in `timer`.
 int clinux_start_timer(clockid_t clock, int signal, uint64_t nanoseconds, timer_t *timer);
 /// Stops a thread for good where it is, by a signal whose handler never returns. Locks that it holds stay held. Returns 0 or -errno.
