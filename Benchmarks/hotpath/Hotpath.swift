@@ -67,7 +67,9 @@ enum Hotpath {
         let loop = try EventLoop.startThread(named: "hotpath")
         let pump = StreamPump(loop: loop) { _ in }
         let assignment = Assignment(
-            session: session, variantIndex: 0, variantName: "fp32", unit: "cpu", cadence: 1, coalescing: 16, drainPeriod: nil,
+            session: session, variantIndex: 0, variantName: "fp32", unit: "cpu", cadence: 1, coalescing: 16,
+            // As the bundle says of a file with an open first axis.
+            windowsPerRun: session.inputs.first?.shape.first == -1 ? 32 : 1, drainPeriod: nil,
             firstWindow: WindowCost(energy: Joules(2e-4)), nextWindow: WindowCost(energy: Joules(1e-4)), isPaced: false, reason: "measured")
         await pump.open(id: 1, contract: contract, descriptor: ends[1], variantCount: 1, assignment: assignment)
         let client = Client(ends[0])

@@ -336,7 +336,9 @@ actor Scheduler {
         return Assignment(
             session: session, variantIndex: UInt16(stream.variantNames.firstIndex(of: option.plan.variant) ?? 0),
             variantName: option.plan.variant, unit: option.plan.unit, cadence: option.plan.cadence,
-            coalescing: option.plan.coalescing, drainPeriod: option.drainPeriod,
+            coalescing: option.plan.coalescing,
+            windowsPerRun: stream.model.bundle.manifest.variants.first { $0.name == option.plan.variant }?.windowsPerRun ?? 1,
+            drainPeriod: option.drainPeriod,
             firstWindow: WindowCost(energy: first.energy, cpu: first.cpu, latency: profile.latency.p50),
             nextWindow: WindowCost(energy: profile.next.energy, cpu: profile.next.cpu, latency: profile.nextLatency.p50),
             energyFactor: engine.energy.scale(of: option.plan.unit).factor,

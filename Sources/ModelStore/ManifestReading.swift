@@ -55,7 +55,7 @@ extension ModelManifest {
         latencyTolerance = try root.table("latency").duration("tolerance", range: Seconds(0.001)...Seconds(86400))
         thresholds = try Thresholds(root.table("thresholds"))
         cadences = try isContract ? [Cadence(multiple: 1, quality: 1)] : Self.cadences(root)
-        variants = try isContract ? [] : Self.variants(root)
+        variants = try isContract ? [] : Self.variants(root, rowsAreWindows: input.shape.first == 1 && outputs.allSatisfy { $0.tensor.shape.first == 1 })
         try root.finish()
     }
 
@@ -108,12 +108,15 @@ extension ModelManifest {
         return cadences.sorted { $0.multiple < $1.multiple }
     }
 
-    private static func variants(_ root: ConfigTable) throws(JouledError) -> [Variant] {
+    private static func variants(_ root: ConfigTable, rowsAreWindows: Bool) throws(JouledError) -> [Variant] {
         var variants: [Variant] = []
         for table in try root.tables("variant") {
             let variant = try Variant(table)
             guard !variants.contains(where: { $0.name == variant.name }) else {
                 throw table.error("name", "'\(variant.name)' is used twice")
+            }
+            guard variant.windowsPerRun == 1 || rowsAreWindows else {
+                throw table.error("windows_per_run", "needs tensors whose first axis is 1, as [input] and [[output]] give them for one window")
             }
             variants.append(variant)
         }
@@ -206,6 +209,7 @@ extension ModelManifest.Variant {
             throw table.error("sha256", "must be 64 lower-case hexadecimal digits")
         }
         quality = try table.number("quality", range: 0...1)
+        windowsPerRun = try table.optionalInteger("windows_per_run", range: 1...64) ?? 1
         validation = try ModelManifest.Validation(table.table("validation"))
     }
 }

@@ -62,6 +62,7 @@ extension ModelManifest {
             integer("bytes", variant.bytes)
             pair("sha256", variant.sha256)
             number("quality", variant.quality)
+            if variant.windowsPerRun > 1 { integer("windows_per_run", variant.windowsPerRun) }
             lines.append("[variant.validation]")
             pair("data", variant.validation.data)
             number("agreement", variant.validation.agreement)
@@ -82,10 +83,10 @@ extension ModelManifest.Variant {
     /// A variant whose quality is its agreement with the baseline, less what the outputs drift: agreement alone would call
     /// two variants equal that decide alike on easy data, however far their outputs are apart. Rounded down, so that only
     /// equal outputs have quality 1.
-    public init(named name: String, scheme: String, content: [UInt8], validation: ModelManifest.Validation) {
+    public init(named name: String, scheme: String, content: [UInt8], windowsPerRun: Int = 1, validation: ModelManifest.Validation) {
         self.init(
             name: name, scheme: scheme, file: name + ".onnx", bytes: content.count, sha256: ModelStore.digest(content),
-            quality: (validation.agreement * max(0, 1 - (validation.meanError ?? 0)) * 1e6).rounded(.down) / 1e6, validation: validation)
+            quality: (validation.agreement * max(0, 1 - (validation.meanError ?? 0)) * 1e6).rounded(.down) / 1e6, windowsPerRun: windowsPerRun, validation: validation)
     }
 }
 

@@ -150,6 +150,8 @@ extension ModelManifest {
         public var sha256: String
         /// Accuracy relative to the fp32 baseline, 0...1.
         public var quality: Double
+        /// Consecutive windows that one run takes, as rows of the first axis; 1 where the file is made for one.
+        public var windowsPerRun = 1
         public var validation: Validation
     }
 

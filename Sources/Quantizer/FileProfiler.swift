@@ -52,7 +52,8 @@ public struct FileProfiler {
     private struct Candidate {
         let path: String
         let bytes: Int
-        let step: () throws(JouledError) -> Void
+        /// Runs so many windows.
+        let step: (Int) throws(JouledError) -> Void
         let loadTime: Seconds
         let loadCPU: Seconds
         let resident: Int
@@ -72,14 +73,15 @@ public struct FileProfiler {
 
     /// - Parameters:
     ///   - files: bytes and path of each model; all are loaded at once.
+    ///   - rows: windows that one run of each takes; nil: one.
     ///   - statePath: where rounds are kept when the measurement is interrupted, and found when it is run again.
     ///   - isInterrupted: asked after each round.
     /// - Throws: what loading and running throw; `.interrupted`.
     public func profile(
-        _ files: [(path: String, bytes: [UInt8])], statePath: String? = nil, isInterrupted: @escaping () -> Bool = { false }, progress: (Double) -> Void = { _ in }
+        _ files: [(path: String, bytes: [UInt8])], rows: [Int]? = nil, statePath: String? = nil, isInterrupted: @escaping () -> Bool = { false }, progress: (Double) -> Void = { _ in }
     ) throws(JouledError) -> [Result] {
         var candidates: [Candidate] = []
-        for file in files { candidates.append(try load(file.path, file.bytes)) }
+        for (index, file) in files.enumerated() { candidates.append(try load(file.path, file.bytes, rows: rows?[index] ?? 1)) }
         let models = files.map { "\($0.path) \(Checksum.text(of: $0.bytes))" }.joined(separator: ", ")
         var journal = ProfileJournal(
             key: "\(Profiler.deviceName()), onnxruntime \(runtime.version), \(settings.cadence), coalesce \(settings.coalesce), \(models)", path: statePath, isInterrupted: isInterrupted)
@@ -99,7 +101,7 @@ public struct FileProfiler {
                     let before = clocks.threadCPU()
                     usleep(pause)
                     let start = clocks.monotonic()
-                    for _ in 0..<windows { try candidates[index].step() }
+                    try candidates[index].step(windows)
                     let (time, used) = (clocks.monotonic().since(start), clocks.threadCPU() - before)
                     guard round >= first else { continue }
                     candidates[index].wall[slot].append(time / Double(windows))
@@ -123,7 +125,7 @@ public struct FileProfiler {
             for index in candidates.indices.shuffled(using: &random) {
                 for _ in 0..<settings.hotRuns / 10 {
                     let start = clocks.monotonic()
-                    try candidates[index].step()
+                    try candidates[index].step(1)
                     candidates[index].hot.append(clocks.monotonic().since(start))
                 }
             }
@@ -147,7 +149,7 @@ public struct FileProfiler {
             residentBytes: candidate.resident, hot: Profiler.quantile(candidate.hot, 0.5), steps: steps)
     }
 
-    private func load(_ path: String, _ bytes: [UInt8]) throws(JouledError) -> Candidate {
+    private func load(_ path: String, _ bytes: [UInt8], rows: Int) throws(JouledError) -> Candidate {
         ProcessMemory.trimHeap()
         let memory = Profiler.residentBytes()
         let (start, cpu) = (clocks.monotonic(), clocks.threadCPU())
@@ -157,11 +159,12 @@ public struct FileProfiler {
         let resident = max(0, Profiler.residentBytes() - memory)
         let slots = [[Seconds]](repeating: [], count: settings.coalesce.count)
         return Candidate(
-            path: path, bytes: bytes.count, step: try Self.stepper(session), loadTime: time, loadCPU: used, resident: resident, wall: slots, cpu: slots)
+            path: path, bytes: bytes.count, step: try Self.stepper(session, rows: rows), loadTime: time, loadCPU: used, resident: resident, wall: slots, cpu: slots)
     }
 
-    /// Runs the model once on noise: with fixed tensors as a stream does where all are float32, else with new ones.
-    static func stepper(_ session: InferenceSession) throws(JouledError) -> () throws(JouledError) -> Void {
+    /// Runs a number of windows of noise: with fixed tensors as a stream does where all are float32, else with new ones.
+    /// - Parameter rows: windows that one run takes.
+    static func stepper(_ session: InferenceSession, rows: Int = 1) throws(JouledError) -> (Int) throws(JouledError) -> Void {
         var random = SplitMix(seed: 7)
         let inputs = session.inputs.map { input in TensorSpec(name: input.name, elementType: input.elementType, shape: input.shape.map { max(1, $0) }) }
         let values: [(name: String, value: TensorValue)] = try inputs.map { input throws(JouledError) in
@@ -175,9 +178,27 @@ public struct FileProfiler {
         let names = session.outputs.map(\.name)
         let first = try session.run(values, outputs: names)
         let isFloat = inputs.allSatisfy { $0.elementType == .float32 } && first.allSatisfy { $0.elementType == 1 && !$0.shape.contains(0) }
-        guard isFloat else { return { () throws(JouledError) in _ = try session.run(values, outputs: names) } }
-        let run = try InferenceRun(session: session, inputs: inputs, outputs: zip(names, first).map { TensorSpec(name: $0, shape: $1.shape) })
-        for (index, item) in values.enumerated() { _ = run.input(index).update(fromContentsOf: item.value.floats) }
-        return { () throws(JouledError) in try run.run() }
+        guard isFloat else {
+            return { (windows) throws(JouledError) in for _ in 0..<windows { _ = try session.run(values, outputs: names) } }
+        }
+        // Results that are not open in their first axis are what is left after the last window.
+        let opened = zip(names, first).filter { name, _ in rows == 1 || session.outputs.first { $0.name == name }?.shape.first == -1 }
+        let kept = zip(names, first).filter { name, _ in !opened.contains { $0.0 == name } }
+        func isOpen(_ input: TensorSpec) -> Bool { rows > 1 && session.inputs.first { $0.name == input.name }?.shape.first == -1 }
+        let windowFirst = inputs.filter(isOpen) + inputs.filter { !isOpen($0) }
+        let run = try InferenceRun(
+            session: session, inputs: windowFirst, outputs: (opened + kept).map { TensorSpec(name: $0, shape: $1.shape) }, rows: rows, rowOutputs: opened.count)
+        for (index, input) in windowFirst.enumerated() {
+            guard let noise = values.first(where: { $0.name == input.name })?.value.floats else { continue }
+            _ = run.input(index).update(fromContentsOf: noise)
+            if index == 0 { for row in 1..<max(1, rows) { _ = run.input(row: row).update(fromContentsOf: noise) } }
+        }
+        return { (windows) throws(JouledError) in
+            var left = windows
+            while left > 0 {
+                try run.run(rows: min(left, rows))
+                left -= rows
+            }
+        }
     }
 }

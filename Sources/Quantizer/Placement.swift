@@ -44,13 +44,13 @@ public struct Placement: Sendable {
         var settings = LoadSettings()
         settings.profilePrefix = file.path
         let session = try InferenceSession(runtime: runtime, model: model.serialized(), path: model.path, settings: settings)
-        let step: () throws(JouledError) -> Void
+        let step: (Int) throws(JouledError) -> Void
         do throws(JouledError) { step = try FileProfiler.stepper(session) } catch {
             // The profile must be ended whatever comes: it is a file.
             if let written = try? session.endProfiling() { unlink(written) }
             throw error
         }
-        for _ in 0..<Self.runs { try step() }
+        try step(Self.runs)
         let written = try session.endProfiling()
         defer { unlink(written) }
         let events: JSONValue

@@ -114,38 +114,58 @@ public struct Profiler {
         let run = try InferenceRun(
             session: session,
             inputs: [TensorSpec(name: manifest.input.name, shape: manifest.input.shape)] + states.map { TensorSpec(name: $0.input, shape: $0.shape) },
-            outputs: manifest.outputs.map { TensorSpec(name: $0.tensor.name, shape: $0.tensor.shape) } + states.map { TensorSpec(name: $0.output, shape: $0.shape) })
+            outputs: manifest.outputs.map { TensorSpec(name: $0.tensor.name, shape: $0.tensor.shape) } + states.map { TensorSpec(name: $0.output, shape: $0.shape) },
+            rows: variant.windowsPerRun, rowOutputs: manifest.outputs.count)
         return Candidate(
             variant: variant.name, run: run, loadTime: time, loadCPU: used,
             residentBytes: max(variant.bytes, Self.residentBytes() - memory))
     }
 
     private func measure(_ candidate: inout Candidate, _ signal: [Float], keep: Bool) throws(JouledError) {
-        let pause = min(bundle.manifest.windowPeriod, settings.longestPause)
         let before = clocks.threadCPU()
-        usleep(UInt32(pause.microseconds))
-        let woken = clocks.threadCPU()
-        for position in 0..<settings.windowsPerWake {
-            let (start, cpu) = (clocks.monotonic(), clocks.threadCPU())
-            let input = candidate.run.input(0)
-            let offset = position * input.count % max(1, signal.count - input.count)
-            for index in input.indices { input[index] = signal[offset + index] }
-            try candidate.run.run()
-            let outputs = bundle.manifest.outputs.count
-            for state in bundle.manifest.states.indices {
-                _ = candidate.run.input(state + 1).update(from: candidate.run.output(outputs + state))
-            }
-            let (time, used) = (clocks.monotonic().since(start), clocks.threadCPU() - cpu)
-            guard keep else { continue }
-            if position == 0 {
-                candidate.first.append(used)
-                candidate.firstLatency.append(time)
-            } else {
-                candidate.next.append(used)
-                candidate.nextLatency.append(time)
-            }
+        pause()
+        let wake = clocks.threadCPU() - before
+        let first = try run(&candidate, signal, at: 0, windows: 1)
+        if keep {
+            candidate.wake.append(wake)
+            candidate.first.append(first.cpu)
+            candidate.firstLatency.append(first.latency)
         }
-        if keep { candidate.wake.append(woken - before) }
+        guard candidate.run.rows > 1 else {
+            for position in 1..<max(2, settings.windowsPerWake) {
+                let next = try run(&candidate, signal, at: position, windows: 1)
+                guard keep else { continue }
+                candidate.next.append(next.cpu)
+                candidate.nextLatency.append(next.latency)
+            }
+            return
+        }
+        // Windows that share a run: a further one costs what a wake-up with many costs more than one with a single window, by their number.
+        pause()
+        let rows = candidate.run.rows
+        let many = try run(&candidate, signal, at: 0, windows: rows)
+        guard keep else { return }
+        candidate.next.append(max(.zero, many.cpu - first.cpu) / Double(rows - 1))
+        candidate.nextLatency.append(max(.zero, many.latency - first.latency) / Double(rows - 1))
+    }
+
+    /// Sleeps as a stream's thread would between two windows.
+    private func pause() { usleep(UInt32(min(bundle.manifest.windowPeriod, settings.longestPause).microseconds)) }
+
+    /// Feeds and runs windows as a stream does.
+    private func run(_ candidate: inout Candidate, _ signal: [Float], at position: Int, windows: Int) throws(JouledError) -> (cpu: Seconds, latency: Seconds) {
+        let (start, cpu) = (clocks.monotonic(), clocks.threadCPU())
+        for row in 0..<windows {
+            let input = candidate.run.input(row: row)
+            let offset = (position + row) * input.count % max(1, signal.count - input.count)
+            for index in input.indices { input[index] = signal[offset + index] }
+        }
+        try candidate.run.run(rows: windows)
+        let outputs = bundle.manifest.outputs.count
+        for state in bundle.manifest.states.indices {
+            _ = candidate.run.input(state + 1).update(from: candidate.run.output(outputs + state))
+        }
+        return (clocks.threadCPU() - cpu, clocks.monotonic().since(start))
     }
 
     private func option(_ candidate: Candidate) -> OptionProfile {

@@ -105,6 +105,8 @@ public struct Assignment: Sendable {
     public var cadence: Int
     /// Windows per wake-up.
     public var coalescing: Int
+    /// Windows that the variant takes in one run.
+    public var windowsPerRun: Int
     /// Time between reads of the socket; nil reads whenever bytes arrive.
     public var drainPeriod: Seconds?
     /// The first window of a wake-up, with the wake-up: caches are cold.
@@ -123,7 +125,7 @@ public struct Assignment: Sendable {
 
     public init(
         session: InferenceSession?, variantIndex: UInt16, variantName: String, unit: String, cadence: Int,
-        coalescing: Int, drainPeriod: Seconds?, firstWindow: WindowCost, nextWindow: WindowCost, energyFactor: Double = 1,
+        coalescing: Int, windowsPerRun: Int = 1, drainPeriod: Seconds?, firstWindow: WindowCost, nextWindow: WindowCost, energyFactor: Double = 1,
         runLimit: Seconds = Seconds(5), isPaced: Bool, reason: String
     ) {
         self.session = session
@@ -132,6 +134,7 @@ public struct Assignment: Sendable {
         self.unit = unit
         self.cadence = cadence
         self.coalescing = coalescing
+        self.windowsPerRun = windowsPerRun
         self.drainPeriod = drainPeriod
         self.firstWindow = firstWindow
         self.nextWindow = nextWindow

@@ -140,7 +140,8 @@ public actor StreamSession {
             asleep = nil
             return
         }
-        let next = try InferenceRun(session: session, inputs: contract.inputs, outputs: contract.allOutputs)
+        let next = try InferenceRun(
+            session: session, inputs: contract.inputs, outputs: contract.allOutputs, rows: assignment.windowsPerRun, rowOutputs: contract.outputs.count)
         if let engine {
             for index in contract.states.indices { _ = next.input(index + 1).update(from: engine.input(index + 1)) }
         } else if let states = asleep {
@@ -352,43 +353,62 @@ public actor StreamSession {
                 phase = .faulted
                 return
             }
-            if let engine, assembler.windowNumber % UInt64(max(1, assignment.cadence)) == 0 {
-                do throws(JouledError) {
-                    try answer(with: engine, padded: padded)
-                } catch {
-                    statistics.fault = error.description
-                    phase = .faulted
-                    return
-                }
+            let cadence = max(1, assignment.cadence)
+            guard let engine, assembler.windowNumber % UInt64(cadence) == 0 else {
+                assembler.advance()
+                continue
             }
-            assembler.advance()
+            let windows = complete(upTo: engine.rows, cadence)
+            do throws(JouledError) {
+                try answer(windows, cadence, with: engine, padded: padded)
+            } catch {
+                statistics.fault = error.description
+                phase = .faulted
+                return
+            }
+            for _ in 0..<(windows - 1) * cadence + 1 { assembler.advance() }
         }
     }
 
-    private func answer(with engine: InferenceRun, padded: Bool) throws(JouledError) {
-        let input = engine.input(0)
-        _ = input.update(from: assembler.currentWindow)
-        contract.normalization.apply(to: input)
-        try engine.run(watchedBy: watch, limit: assignment.runLimit)
+    /// How many windows that are to be answered are complete, the next included, up to what the client is to be told in between.
+    private func complete(upTo limit: Int, _ cadence: Int) -> Int {
+        let end = owed.flushes.first ?? .max
+        var windows = 1
+        while windows < limit, assembler.hasWindow(ahead: windows * cadence),
+            assembler.windowEnd + UInt64(windows * cadence * contract.hop) <= end
+        { windows += 1 }
+        return windows
+    }
+
+    /// Runs the next `windows` windows that are to be answered, each `cadence` hops after the other, and writes their results.
+    private func answer(_ windows: Int, _ cadence: Int, with engine: InferenceRun, padded: Bool) throws(JouledError) {
+        for row in 0..<windows {
+            let input = engine.input(row: row)
+            _ = input.update(from: assembler.window(ahead: row * cadence))
+            contract.normalization.apply(to: input)
+        }
+        try engine.run(rows: windows, watchedBy: watch, limit: assignment.runLimit * Double(windows))
         let outputs = contract.outputs.count
         for index in contract.states.indices { _ = engine.input(index + 1).update(from: engine.output(outputs + index)) }
-        let cost = isCold ? assignment.firstWindow : assignment.nextWindow
-        let energy = cost.energy * assignment.energyFactor
-        isCold = false
-        windowsThisTurn += 1
-        statistics.count(variant: Int(assignment.variantIndex), joules: energy, profiled: cost)
-        let write = { (values: UnsafeBufferPointer<Float>) in
-            self.statistics.remember(values)
-            self.writer.result(
-                sampleIndex: self.assembler.windowEnd, time: self.clocks.monotonic(), variant: self.assignment.variantIndex,
-                isPadded: padded, joules: energy, values: values)
-        }
-        if outputs == 1 {
-            write(UnsafeBufferPointer(engine.output(0)))
-        } else {
-            scratch.removeAll(keepingCapacity: true)
-            for index in 0..<outputs { scratch.append(contentsOf: engine.output(index)) }
-            scratch.withUnsafeBufferPointer(write)
+        for row in 0..<windows {
+            let cost = isCold ? assignment.firstWindow : assignment.nextWindow
+            let energy = cost.energy * assignment.energyFactor
+            isCold = false
+            windowsThisTurn += 1
+            statistics.count(variant: Int(assignment.variantIndex), joules: energy, profiled: cost)
+            let write = { (values: UnsafeBufferPointer<Float>) in
+                self.statistics.remember(values)
+                self.writer.result(
+                    sampleIndex: self.assembler.windowEnd + UInt64(row * cadence * self.contract.hop), time: self.clocks.monotonic(),
+                    variant: self.assignment.variantIndex, isPadded: padded, joules: energy, values: values)
+            }
+            if outputs == 1 {
+                write(UnsafeBufferPointer(engine.output(0, row: row)))
+            } else {
+                scratch.removeAll(keepingCapacity: true)
+                for index in 0..<outputs { scratch.append(contentsOf: engine.output(index, row: row)) }
+                scratch.withUnsafeBufferPointer(write)
+            }
         }
     }
 }

@@ -99,6 +99,16 @@ public struct WindowAssembler: ~Copyable {
         return UnsafeBufferPointer(rebasing: storage.values[head..<(head + (context + window) * channels)])
     }
 
+    /// True if the window after `ahead` others is complete as well.
+    public func hasWindow(ahead: Int) -> Bool { held >= (ahead * hop + context + window) * channels }
+
+    /// The same as `currentWindow` for the window after `ahead` others.
+    public func window(ahead: Int) -> UnsafeBufferPointer<Float> {
+        precondition(hasWindow(ahead: ahead), "no complete window")
+        let start = head + ahead * hop * channels
+        return UnsafeBufferPointer(rebasing: storage.values[start..<(start + (context + window) * channels)])
+    }
+
     /// Index one past the last sample of the next window.
     public var windowEnd: UInt64 { nextWindowStart + UInt64(window) }
 

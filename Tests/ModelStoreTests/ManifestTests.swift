@@ -90,6 +90,8 @@ import Units
         (#"file = "fp32.onnx""#, #"file = """#, "variant[0].file"),
         ("sha256 = \"", "sha256 = \"F", "variant[0].sha256"),
         ("quality = 0.97", "quality = 1.5", "variant[1].quality"),
+        ("quality = 0.97", "quality = 0.97\nwindows_per_run = 0", "variant[1].windows_per_run"),
+        ("quality = 0.97", "quality = 0.97\nwindows_per_run = 65", "variant[1].windows_per_run"),
         ("agreement = 0.97", "agreement = nan", "variant[1].validation.agreement"),
     ])
     func aWrongValueIsNamed(old: String, new: String, key: String) throws {

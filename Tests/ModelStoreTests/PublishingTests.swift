@@ -112,6 +112,7 @@ import Units
         manifest.signal.s16Scale = Float.random(in: 1e-9...1, using: &random)
         manifest.latencyTolerance = Seconds(Double.random(in: 0.001...10, using: &random))
         for index in manifest.variants.indices {
+            manifest.variants[index].windowsPerRun = Int.random(in: 1...64, using: &random)
             manifest.variants[index].validation.data = text()
             manifest.variants[index].validation.p99Error = Double.random(in: 0...1, using: &random)
             manifest.variants[index].validation.meanError = Bool.random(using: &random) ? Double.random(in: 0...1, using: &random) : nil

@@ -30,6 +30,8 @@ private final class Client {
     private var next: UInt64 = 0
     private(set) var results: [Result] = []
     private(set) var notices: [Notice] = []
+    /// Results by their end and notices by their kind, as they came.
+    private(set) var order: [String] = []
     private(set) var error: Notice?
     private(set) var isClosed = false
 
@@ -88,8 +90,11 @@ private final class Client {
                 switch header.type {
                 case .result:
                     let result = try ResultPayload(decoding: payload)
+                    order.append("\(header.sampleIndex)")
                     results.append(Result(end: header.sampleIndex, value: result.values[0], variant: result.variant, joules: result.joules.value))
-                case .notice: notices.append(try Notice(decoding: payload))
+                case .notice:
+                    notices.append(try Notice(decoding: payload))
+                    order.append(notices[notices.count - 1].kind)
                 default: error = try Notice(decoding: payload)
                 }
             }
@@ -192,6 +197,60 @@ struct StreamPumpTests {
         #expect(client.results.map(\.end) == ends(0..<121))
         #expect(client.results.allSatisfy { $0.value == Float($0.end - 3) && $0.variant == 0 })
         #expect(client.notices.map(\.kind).filter { $0 != "variant" } == ["flushed", "end"])
+    }
+
+    /// Against the rule: every window of the cadence, in order, and word of a flush after the windows that were complete when it came.
+    @Test("Several windows in one run are answered as one by one, whatever the cadence, the pieces and the flushes", arguments: seeds(8))
+    func severalAtOnce(seed: UInt64) async throws {
+        var random = SeededGenerator(seed: seed)
+        let (cadence, rows) = (Int.random(in: 1...3, using: &random), Int.random(in: 2...9, using: &random))
+        // The grid lets many windows gather.
+        let client = try await Client(
+            TinyModel.assignment(try TinyModel.session(index: 2, takesMany: true), cadence: cadence, windowsPerRun: rows, period: Seconds(0.02)))
+        var (sent, answered) = (0, 0)
+        var expected: [String] = []
+        func answer() {
+            while answered + 4 <= sent {
+                if answered / 4 % cadence == 0 { expected.append("\(answered + 4)") }
+                answered += 4
+            }
+        }
+        for _ in 0..<60 {
+            let piece = Int.random(in: 1...40, using: &random)
+            client.send(piece)
+            sent += piece
+            if Int.random(in: 0..<4, using: &random) == 0 {
+                client.flush()
+                answer()
+                expected.append("flushed")
+            }
+        }
+        client.end()
+        answer()
+        if sent > answered, answered / 4 % cadence == 0 { expected.append("\(answered + 4)") }
+        #expect(client.wait { client.isClosed }, "seed \(seed)")
+        #expect(client.order == expected + ["end"], "seed \(seed), cadence \(cadence), \(rows) a run")
+        #expect(client.results.allSatisfy { $0.value == ($0.end > UInt64(sent) && Int($0.end) - 2 >= sent ? 0 : Float($0.end - 2)) }, "seed \(seed)")
+    }
+
+    @Test("Several windows in a run that fails: none of them is lost")
+    func faultOfSeveral() async throws {
+        let (good, bad) = (try TinyModel.session(index: 1), try TinyModel.session(index: 9, takesMany: true))
+        let client = try await Client(TinyModel.assignment(bad, variant: 1, windowsPerRun: 16, period: Seconds(3600)))
+        client.send(402)
+        #expect(client.wait { !client.events.isEmpty })
+        await client.pump.assign(7, TinyModel.assignment(good))
+        client.end()
+        #expect(client.wait { client.isClosed })
+        #expect(client.results.map(\.end) == ends(0..<101))
+        #expect(client.results.allSatisfy { $0.variant == 0 })
+    }
+
+    @Test("A file made for one window cannot be given several: the stream ends with the tensor's name")
+    func madeForOne() async throws {
+        let client = try await Client(TinyModel.assignment(try TinyModel.session(index: 0), windowsPerRun: 4))
+        #expect(client.wait { client.isClosed })
+        #expect(client.error?.message.contains("'x' takes one window at a time") == true, "\(String(describing: client.error))")
     }
 
     @Test("A faulted stream that is closed tells its client why")

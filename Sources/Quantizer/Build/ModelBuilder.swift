@@ -18,6 +18,8 @@ public struct ModelBuilder {
         public var latency: Seconds?
         public var hot: Seconds?
         public var isDominated = false
+        /// Windows that one run takes.
+        public var rows = 1
     }
     public struct Outcome: Sendable {
         public var bundle: ModelBundle
@@ -66,6 +68,7 @@ public struct ModelBuilder {
         let period = recipe.contract.windowPeriod
         let coalesce = max(1, Int((recipe.contract.latencyTolerance / period).rounded(.down)))
 
+        let batching = RowBatching(runtime: runtime, contract: recipe.contract, dataset: evaluation)
         var candidates = [
             Candidate(
                 attempt: Attempt(id: "fp32", scheme: "fp32", bytes: 0, report: try validator.validate(imported.model, seams: false), problems: []),
@@ -81,6 +84,7 @@ public struct ModelBuilder {
                 var search = MixedSearch(source: imported.model, dataset: choice, runtime: runtime, limits: declared)
                 search.coalesce = min(8, coalesce)
                 search.rounds = rounds
+                search.batching = RowBatching(runtime: runtime, contract: recipe.contract, dataset: choice)
                 let result = try search.run(&quantizer, variant.recipe, progress: progress)
                 searches.append(result)
                 outcome = result.outcome
@@ -103,11 +107,23 @@ public struct ModelBuilder {
             let reasons = candidates.filter { !$0.attempt.problems.isEmpty }.map { "\($0.attempt.id): \($0.attempt.problems.joined(separator: "; "))" }
             throw JouledError(.invalidRecipe, "\(recipe.file): \(kept.count - 1) variants hold the thresholds, \(recipe.fewestVariants) are needed (\(reasons.joined(separator: " | ")))")
         }
-        progress("measuring \(kept.count) variants, \(min(8, coalesce)) windows a wake-up")
-        try measure(&candidates, kept, period, min(8, coalesce))
         var models: [(id: String, model: OnnxModel)] = []
         for index in kept { models.append((candidates[index].attempt.id, try OnnxModel.parse(candidates[index].bytes, path: candidates[index].attempt.id))) }
         let seams = try validator.seams(among: models)
+        for (index, model) in zip(kept, models) {
+            let (opened, reason) = try batching.open(model.model)
+            guard let opened else {
+                notes.append("'\(model.id)' runs one window at a time: \(reason)")
+                progress("\(model.id): one window at a time, for \(reason)")
+                continue
+            }
+            candidates[index].bytes = opened.bytes
+            candidates[index].attempt.bytes = opened.bytes.count
+            candidates[index].attempt.rows = opened.rows
+            progress("\(model.id): up to \(opened.rows) windows in one run, with the same results in \(decimal(opened.share, places: 2)) of the CPU time")
+        }
+        progress("measuring \(kept.count) variants, \(min(8, coalesce)) windows a wake-up")
+        try measure(&candidates, kept, period, min(8, coalesce))
         var manifest = recipe.contract
         manifest.cadences = try cadences(imported.model, evaluation)
         manifest.variants = kept.compactMap { index in entry(candidates[index], windows: evaluation.windows, calibration: coverage) }
@@ -149,7 +165,8 @@ public struct ModelBuilder {
         settings.cadence = period
         settings.coalesce = [coalesce]
         settings.rounds = rounds
-        let results = try FileProfiler(runtime: runtime, settings: settings).profile(kept.map { (candidates[$0].attempt.id, candidates[$0].bytes) })
+        let results = try FileProfiler(runtime: runtime, settings: settings).profile(
+            kept.map { (candidates[$0].attempt.id, candidates[$0].bytes) }, rows: kept.map { candidates[$0].attempt.rows })
         for (index, result) in zip(kept, results) {
             candidates[index].attempt.cpu = result.steps[0].cpu
             candidates[index].attempt.latency = result.steps[0].p50
@@ -195,7 +212,7 @@ public struct ModelBuilder {
         // What was calibrated on little data must say so wherever it goes.
         let few = calibration.isFew && candidate.attempt.id != "fp32" ? "; calibrated on \(calibration.windows) windows only (few allowed)" : ""
         return ModelManifest.Variant(
-            named: candidate.attempt.id, scheme: candidate.attempt.scheme, content: candidate.bytes,
+            named: candidate.attempt.id, scheme: candidate.attempt.scheme, content: candidate.bytes, windowsPerRun: candidate.attempt.rows,
             validation: ModelManifest.Validation(
                 on: "\(recipe.evaluationName): \(windows) windows\(few)", agreement: rounded(report.agreement), p99Error: rounded(report.p99Error),
                 meanError: (report.meanError * 1e6).rounded(.up) / 1e6, aucLoss: report.aucLoss.map(rounded)))

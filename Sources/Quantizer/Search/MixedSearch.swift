@@ -78,6 +78,8 @@ public struct MixedSearch {
     public var headroom = 0.9
     /// Sets whose cost is measured.
     public var finalists = 8
+    /// With it, a set that can take several windows in one run is measured so.
+    var batching: RowBatching?
     public var rounds = 40
     /// Windows per wake-up: how many a stream's latency tolerance lets come together. Alone, a small model costs its
     /// cold caches and little else, and no scheme is cheaper.
@@ -218,8 +220,13 @@ public struct MixedSearch {
         settings.coalesce = [coalesce]
         settings.hotRuns = 200
         var files: [(path: String, bytes: [UInt8])] = []
-        for item in pool { files.append((item.name, try item.outcome.model.serialized())) }
-        let costs = try FileProfiler(runtime: runtime, settings: settings).profile(files)
+        var rows: [Int] = []
+        for item in pool {
+            let opened = try batching?.open(item.outcome.model).opened
+            if let opened { files.append((item.name, opened.bytes)) } else { files.append((item.name, try item.outcome.model.serialized())) }
+            rows.append(opened?.rows ?? 1)
+        }
+        let costs = try FileProfiler(runtime: runtime, settings: settings).profile(files, rows: rows)
         return zip(pool, costs).map { item, cost in
             let use = limits.use(of: item.report)
             return (
