@@ -19,6 +19,15 @@ struct HoldTests {
 
     private func status(_ daemon: DaemonHarness) throws -> JSONValue { try daemon.call("io.jouled.Power.GetStatus")["status"] ?? .null }
     private func policy(_ daemon: DaemonHarness) throws -> String { try status(daemon)["policy"]?.stringValue ?? "" }
+    /// What `List` says of the policies that it marks.
+    private func marks(_ daemon: DaemonHarness) throws -> [String: String] {
+        var marks: [String: String] = [:]
+        for policy in try daemon.call("io.jouled.Policy.List")["policies"]?.arrayValue ?? [] {
+            let set = ["active", "chosen", "held"].filter { policy[$0]?.boolValue == true }.joined(separator: " ")
+            if !set.isEmpty { marks[policy["name"]?.stringValue ?? ""] = set }
+        }
+        return marks
+    }
     private func floors(_ daemon: DaemonHarness) throws -> [Double] {
         try (daemon.call("io.jouled.Streams.List")["streams"]?.arrayValue ?? []).compactMap { $0["floor"]?.doubleValue }
     }
@@ -42,11 +51,20 @@ struct HoldTests {
         // Streams that come later are held to it, too, and the operator's choice waits.
         let second = try daemon.connect().openStream(["model": "silero-vad", "sampleRateHz": 16000, "floor": 0.9])
         #expect(try floors(daemon) == [0.75, 0.9])
-        _ = try daemon.call("io.jouled.Policy.Set", ["name": "starved"])
+        #expect(try daemon.call("io.jouled.Policy.Set", ["name": "starved"])["inForce"]?.stringValue == "unlimited")
         #expect(try policy(daemon) == "unlimited")
+        #expect(try marks(daemon) == ["starved": "chosen", "unlimited": "active held"])
+        #expect(try daemon.run(["policy", "set", "low"]).out.contains("policy low is chosen, and waits: a client holds policy unlimited"))
+        #expect(try daemon.run(["policy", "set", "starved"]).status == 0)
+        let listing = try daemon.run(["policy"]).out
+        #expect(listing.contains("* unlimited (unlimited, held by a client)") && listing.contains("  starved (fixed, chosen: waits for the hold's end)"), "\(listing)")
+        #expect(try daemon.run(["policy", "reload"]).out.contains("policy starved read again; it is chosen, and waits"))
         withExtendedLifetime(second) {}
         holder = nil
         #expect(eventually(within: Seconds(10)) { (try? policy(daemon)) == "starved" })
+        #expect(try marks(daemon) == ["starved": "active chosen"])
+        #expect(try daemon.call("io.jouled.Policy.Set", ["name": "starved"])["inForce"]?.stringValue == "starved")
+        #expect(try daemon.run(["policy", "reload"]).out == "policy starved read again\n")
         #expect(try floors(daemon) == [0.2, 0.9])
         #expect(try status(daemon)["holds"]?.arrayValue == [])
         #expect(daemon.journalHas("Hold 1 of user", "begins", "a night of"))

@@ -95,8 +95,12 @@ public let policyInterfaceText = """
       kind: string,
       # The operator's own words.
       description: string,
-      # Whether it is in force.
+      # Whether it is in force now.
       active: bool,
+      # Whether it is the operator's choice, which is in force unless a client holds another.
+      chosen: bool,
+      # Whether a client's hold keeps it in force.
+      held: bool,
       # What is wrong with the file, naming line and key; empty if it is valid.
       problem: string
     )
@@ -107,14 +111,23 @@ public let policyInterfaceText = """
       policies: []Policy
     )
 
-    # Makes a policy the active one, and remembers it over restarts. A bad one changes nothing. For admins.
+    # Makes a policy the operator's choice, and remembers it over restarts. While a client holds another policy, the choice waits for
+    # that hold's end. A bad one changes nothing. For admins.
     method Set(
       # One of List.
       name: string
-    ) -> ()
+    ) -> (
+      # The policy that is in force now: the chosen one, unless a hold keeps another.
+      inForce: string
+    )
 
-    # Reads the active policy's file again. A bad one changes nothing. For admins.
-    method Reload() -> ()
+    # Reads the file of the operator's choice again, also while a hold keeps another in force. A bad one changes nothing. For admins.
+    method Reload() -> (
+      # The policy that was read again.
+      chosen: string,
+      # The policy that is in force now.
+      inForce: string
+    )
 
     # A lowest quality that is asked for.
     type Floor (

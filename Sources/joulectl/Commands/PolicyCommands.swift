@@ -13,7 +13,7 @@ struct PolicyCommand: ParsableCommand {
         defaultSubcommand: Show.self)
 
     struct Show: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "All policies; the one in force has a star.")
+        static let configuration = CommandConfiguration(abstract: "All policies; the one in force has a star, and where a hold keeps it, the chosen one waits.")
         @OptionGroup var daemon: DaemonOptions
         @OptionGroup var table: TableOptions
 
@@ -24,7 +24,9 @@ struct PolicyCommand: ParsableCommand {
                 for policy in reply.list("policies") {
                     let star = policy.flag("active") ? "*" : " "
                     let problem = policy.text("problem")
-                    Console.out("\(star) \(policy.text("name")) (\(problem.isEmpty ? policy.text("kind") : "not valid"))")
+                    let waits = policy.flag("chosen") && !policy.flag("active")
+                    let state = (policy.flag("held") ? ", held by a client" : "") + (waits ? ", chosen: waits for the hold's end" : "")
+                    Console.out("\(star) \(policy.text("name")) (\(problem.isEmpty ? policy.text("kind") : "not valid")\(state))")
                     Console.out("    \(problem.isEmpty ? policy.text("description") : problem)")
                 }
             }
@@ -32,31 +34,39 @@ struct PolicyCommand: ParsableCommand {
     }
 
     struct Set: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Put a policy in force and remember it over restarts.")
+        static let configuration = CommandConfiguration(
+            abstract: "Choose the policy and remember it over restarts.",
+            discussion: "It is in force at once, unless a client holds another policy (see joulectl status): then it waits for the hold's end.")
         @OptionGroup var daemon: DaemonOptions
         @Argument(help: "Name of the policy, as in joulectl policy show.")
         var name: String
 
         func run() throws {
             try reporting {
-                _ = try daemon.connect().call("io.jouled.Policy.Set", ["name": .string(name)])
-                Console.out("policy \(name) is in force")
+                let inForce = try daemon.connect().call("io.jouled.Policy.Set", ["name": .string(name)]).text("inForce")
+                Console.out("policy \(name) is \(inForce == name ? "in force" : waiting(inForce))")
             }
         }
     }
 
     struct Reload: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Read the policy in force again; a bad file changes nothing.")
+        static let configuration = CommandConfiguration(
+            abstract: "Read the chosen policy's file again; a bad file changes nothing.",
+            discussion: "The policy of joulectl policy set is read, also while a client holds another one. systemctl reload jouled does the same.")
         @OptionGroup var daemon: DaemonOptions
 
         func run() throws {
             try reporting {
-                _ = try daemon.connect().call("io.jouled.Policy.Reload")
-                Console.out("policy read again")
+                let reply = try daemon.connect().call("io.jouled.Policy.Reload")
+                let (chosen, inForce) = (reply.text("chosen"), reply.text("inForce"))
+                Console.out("policy \(chosen) read again\(inForce == chosen ? "" : "; it is \(waiting(inForce))")")
             }
         }
     }
 }
+
+/// That a choice is not in force, and why.
+private func waiting(_ inForce: String) -> String { "chosen, and waits: a client holds policy \(inForce), see joulectl status" }
 
 extension PolicyCommand {
     struct Diff: ParsableCommand {
