@@ -91,7 +91,8 @@ struct CheckConfigCommand: ParsableCommand {
         commandName: "check-config",
         abstract: "Check jouled.toml and policy files; names file, line and key of what is wrong.",
         discussion: """
-            Without files, checks /etc/jouled/jouled.toml and every policy in its policy directory. Drop-ins (FILE.d/*.toml) are checked \
+            Without files, checks /etc/jouled/jouled.toml and every policy in its policy directory. The policy directory and the active \
+            policy must be there; with files, those that the file names. Drop-ins (FILE.d/*.toml) are checked \
             with the file that they belong to. Exit status 1 if anything is wrong.
             """)
     @Argument(help: "Files to check: a policy is told from a daemon configuration by its key 'kind'.", completion: .file(extensions: ["toml"]))
@@ -114,7 +115,7 @@ struct CheckConfigCommand: ParsableCommand {
                 let parts = policy.schedule.isEmpty ? "" : ", \(policy.schedule.count) scheduled part\(policy.schedule.count == 1 ? "" : "s") of the day"
                 Console.out("\(file)\(with): a valid \(policy.kind.name) policy\(parts)")
             } else {
-                _ = try DaemonConfiguration(reading: document)
+                try DaemonConfiguration(reading: document).findPolicies(namedIn: document)
                 Console.out("\(file)\(with): a valid daemon configuration")
             }
             return nil
@@ -128,13 +129,14 @@ struct CheckConfigCommand: ParsableCommand {
         var problems: [String] = []
         var settings = DaemonConfiguration()
         do throws(JouledError) {
-            settings = try DaemonConfiguration.load(nil, default: path)
+            let document = try ConfigDocument.loadWithDropIns(path, allowsMissing: true)
+            settings = try DaemonConfiguration(reading: document)
+            try settings.findPolicies(namedIn: document, defaults: true)
             Console.out("\(path): valid, or absent and built-in defaults hold")
         } catch {
             problems.append(error.description)
         }
         let store = PolicyStore(directory: settings.policyDirectory, stateDirectory: settings.stateDirectory)
-        if store.names().isEmpty { problems.append("\(settings.policyDirectory): no policies (*.toml) there") }
         for name in store.names() {
             if let problem = check("\(settings.policyDirectory)/\(name).toml") { problems.append(problem) }
         }
