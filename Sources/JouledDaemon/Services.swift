@@ -183,7 +183,7 @@ struct Services: Sendable {
             let floors = try Self.floors(&reader)
             let name = try reader.optionalString("policy")
             try reader.finish()
-            guard reason.utf8.count <= 256, !reason.utf8.contains(where: { $0 < 0x20 }) else { throw VarlinkError.invalidParameter("reason") }
+            guard HoldReason.problem(reason) == nil else { throw VarlinkError.invalidParameter("reason") }
             guard !floors.isEmpty || name != nil else { throw VarlinkError.invalidParameter("floors") }
             // Floors of one's own streams are everyone's to raise.
             if name != nil { try allow(peer, to: call, because: "changes of policy") }
@@ -217,7 +217,7 @@ struct Services: Sendable {
         }
     }
 
-    /// Puts a policy in force; a bad one changes nothing.
+    /// Makes a policy the operator's choice, which is in force unless a hold keeps another; a bad one changes nothing.
     func put(_ name: String, remember: Bool) async throws {
         let policy: PowerPolicy
         do {

@@ -124,6 +124,11 @@ struct HoldTests {
         #expect(try hold(["--floor", "*=0.5", "--", "/bin/sh", "-c", "exit 7"], output: "seven").wait(atMost: Seconds(30)) == 7)
         #expect(try hold(["--policy", "gone", "--", "/bin/true"], output: "gone").wait(atMost: Seconds(30)) == 125)
         #expect(daemon.directory.text(of: "gone.err").contains("no policy 'gone'"))
+        for (reason, words) in [("two\nlines", "--reason holds a line break"), (String(repeating: "é", count: 129), "--reason has 258 bytes, and may have 256")] {
+            #expect(try hold(["--reason", reason, "--policy", "unlimited", "--", "/bin/true"], output: "reason").wait(atMost: Seconds(30)) == 64)
+            #expect(daemon.directory.text(of: "reason.err").contains(words), "\(daemon.directory.text(of: "reason.err"))")
+        }
+        #expect(try hold(["--reason", String(repeating: "é", count: 128), "--policy", "unlimited", "--", "/bin/true"], output: "fits").wait(atMost: Seconds(30)) == 0)
         let killed = try hold(["--policy", "unlimited", "--", "/bin/sleep", "3"], output: "killed")
         #expect(eventually(within: Seconds(10)) { (try? policy(daemon)) == "unlimited" })
         kill(killed.id, SIGKILL)

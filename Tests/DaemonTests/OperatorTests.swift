@@ -78,6 +78,8 @@ struct OperatorTests {
             #expect(refused.status == 64 && refused.error.contains(words), "\(arguments): \(refused.error)")
         }
         #expect(access(directory("no.html"), F_OK) != 0)
+        let piped = try daemon.run(["report", "--since", "49h", "-o", "-"])
+        #expect(piped.status == 0 && piped.out.hasPrefix("<!") && piped.out.hasSuffix("</html>\n") && piped.error.contains("changes of plan"), "\(piped.error)")
     }
 
     @Test("A browser shows the report without a complaint", .enabled(if: Installation.tool("chromium") != nil, "needs Debian's package chromium"))
@@ -180,7 +182,8 @@ struct OperatorTests {
         let (status, out, error) = try daemon.run(["top", "--interval", "200ms"])
         #expect(status == 0, "\(error)")
         #expect(out.contains("policy unlimited") && !out.contains("\u{1B}"), "\(out)")
-        #expect(try daemon.run(["top", "--interval", "1ms"]).status == 64)
+        let tooShort = try daemon.run(["top", "--interval", "10ms"])
+        #expect(tooShort.status == 64 && tooShort.error.contains("'10ms' is not within 200ms to 1h"), "\(tooShort.error)")
     }
 
     // MARK: Verify and diagnose

@@ -140,7 +140,7 @@ public let policyInterfaceText = """
     # Asks for floors, or for another policy, until the connection is closed or upgraded. Give one of them at least. A policy is
     # for admins. Floors that others ask for count for their own streams. Of several policies the newest holds.
     method Hold(
-      # The client's own words.
+      # The client's own words: one line, 256 bytes at most.
       reason: string,
       # At most one for each model.
       floors: ?[]Floor,
