@@ -57,6 +57,8 @@ public let modelsInterfaceText = """
       summary: string,
       # SPDX identifier, or words.
       licence: string,
+      # What it is for, e.g. voice-activity. Models with one task may stand in for each other.
+      task: string,
       # audio, ecg, ppg or motion.
       kind: string,
       # The only rate that it takes.
@@ -69,6 +71,8 @@ public let modelsInterfaceText = """
       windowSamples: int,
       # Samples between the starts of windows.
       hopSamples: int,
+      # What each value of a result means.
+      labels: []string,
       # The baseline first.
       variants: []Variant
     )
