@@ -74,6 +74,7 @@ test-varlinkctl: bundles
 check: build
 	$(RELEASE_BIN)/joulectl check-config config/jouled.toml config/policies/*.toml
 	systemd-analyze security --offline=true --threshold=8 --no-pager systemd/jouled.service | tail -1
+	systemd-analyze security --offline=true --threshold=8 --no-pager systemd/jouled-wyoming.service | tail -1
 
 install:
 	install -Dm755 $(RELEASE_BIN)/jouled $(DESTDIR)$(PREFIX)/bin/jouled
@@ -81,6 +82,7 @@ install:
 	install -Dm644 $(ORT) $(DESTDIR)$(PREFIX)/lib/jouled/libonnxruntime.so.1
 	install -Dm644 -t $(DESTDIR)$(UNITDIR) systemd/jouled.service systemd/jouled.socket systemd/jouled.slice
 	install -Dm644 -t $(DESTDIR)$(UNITDIR) systemd/jouled-metrics.service systemd/jouled-metrics.timer
+	install -Dm644 -t $(DESTDIR)$(UNITDIR) systemd/jouled-wyoming.service systemd/jouled-wyoming.socket
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jouled/drop-ins systemd/drop-ins/*.conf
 	install -Dm644 docs/man/jouled.8 $(DESTDIR)$(PREFIX)/share/man/man8/jouled.8
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man5 docs/man/jouled.toml.5 docs/man/jouled-policy.5 docs/man/model.toml.5
