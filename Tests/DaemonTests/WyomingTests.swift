@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import JouledTestKit
 import Testing
@@ -120,7 +121,8 @@ struct WyomingEndpointTests {
         private let socket: RawSocket
         private var parser = WyomingParser()
         private(set) var hasEnded = false
-        init(_ endpoint: Endpoint) throws { socket = try RawSocket(path: endpoint.path) }
+        init(_ path: String) throws { socket = try RawSocket(path: path) }
+        convenience init(_ endpoint: Endpoint) throws { try self.init(endpoint.path) }
         func send(_ bytes: [UInt8]) { socket.sendAll(bytes) }
         func send(_ events: WyomingEvent...) { socket.sendAll(events.flatMap(\.bytes)) }
         /// The next event; nil at the end of the connection, or when none comes.
@@ -226,6 +228,18 @@ struct WyomingEndpointTests {
             #expect(try client("tcp://127.0.0.1:\(port)", daemon.directory).first?["type"] == "voice-started")
         }
         #expect(served, "\(daemon.directory.text(of: "tcp.err"))")
+        let listener = clinux_listen_unix(daemon.directory("passed"), 0o600, 4)
+        try #require(listener >= 0)
+        let activated = try Subprocess(
+            "/bin/sh", ["-c", "LISTEN_PID=$$; export LISTEN_PID; exec \"$0\" \"$@\"", Installation.joulectl, "wyoming", "--socket", daemon.socket],
+            environment: ["LISTEN_FDS": "1"], descriptor: listener)
+        close(listener)
+        let passed = try Client(daemon.directory("passed"))
+        passed.send(WyomingEvent("ping"))
+        #expect(try passed.next()?.type == "pong")
+        activated.signal(SIGTERM)
+        #expect(activated.wait(atMost: Seconds(5)) == 0)
+        #expect(try daemon.run(["wyoming"]).error.contains("give --uri"))
         // Killed, the file stays; the next one takes its place, and a file that is none is left alone.
         var endpoint: Endpoint? = try Endpoint(daemon: daemon)
         endpoint?.process.signal(SIGKILL)
