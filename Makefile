@@ -14,10 +14,15 @@ ORT := $(DEPS)/lib/libonnxruntime.so.1.32.0
 DRAIN ?= 1.0
 SECONDS_ ?= 60
 
-.PHONY: bench bench-docs instructions bench-planner help setup build bundles profile demo test test-system check install deb fuzz soak test-sanitizers clean distclean test-varlinkctl faults
+DEMO = $(RELEASE_BIN)/joulectl demo --models $(DEPS)/bundles --runtime-library $(ORT) \
+    --speech $(DEPS)/signals/speech.s16le --ecg $(DEPS)/signals/ecg-0201.f32le --drain $(DRAIN) --seconds $(SECONDS_)
+DEMO_MOMENTS := 5 15 23 31 39 47 56
+
+.PHONY: demo-picture bench bench-docs instructions bench-planner help setup build bundles profile demo test test-system check install deb fuzz soak test-sanitizers clean distclean test-varlinkctl faults
 
 help:
 	@echo 'make demo      set up, build, and show jouled at work for a minute (DRAIN=0.8: drain the battery slower)'
+	@echo 'make demo-picture  record it for the README (docs/demo.svg; needs tmux)'
 	@echo 'make test      set up, build, run all tests'
 	@echo 'make test-system  boot real systemd in a container and run the service there (root)'
 	@echo "make test-varlinkctl  systemd 257's own Varlink client against the daemon (unpacks Debian 13's into $(DEPS))"
@@ -52,8 +57,11 @@ profile: build bundles
 	@$(RELEASE_BIN)/joulectl model profile --missing --runtime-library $(ORT) $$(ls -d $(DEPS)/bundles/*/*)
 
 demo: profile
-	@$(RELEASE_BIN)/joulectl demo --models $(DEPS)/bundles --runtime-library $(ORT) \
-	    --speech $(DEPS)/signals/speech.s16le --ecg $(DEPS)/signals/ecg-0201.f32le --drain $(DRAIN) --seconds $(SECONDS_)
+	@$(DEMO)
+
+# The recording of it in the README, in a terminal of tmux's; times are in the demonstration's seconds.
+demo-picture: profile
+	python3 docs/demo.py docs/demo.svg --at $(DEMO_MOMENTS) -- $(DEMO)
 
 test: bundles
 	swift build --build-tests
