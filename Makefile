@@ -14,10 +14,15 @@ ORT := $(DEPS)/lib/libonnxruntime.so.1.32.0
 DRAIN ?= 1.0
 SECONDS_ ?= 60
 
-.PHONY: bench bench-docs instructions bench-planner help setup build bundles profile demo test test-system check install deb fuzz soak test-sanitizers clean distclean test-varlinkctl faults
+DEMO = $(RELEASE_BIN)/joulectl demo --models $(DEPS)/bundles --runtime-library $(ORT) \
+    --speech $(DEPS)/signals/speech.s16le --ecg $(DEPS)/signals/ecg-0201.f32le --drain $(DRAIN) --seconds $(SECONDS_)
+DEMO_MOMENTS := 5 15 23 31 39 47 56
+
+.PHONY: demo-picture bench bench-docs instructions bench-planner help setup build bundles profile demo test test-system check install deb fuzz soak test-sanitizers clean distclean test-varlinkctl faults
 
 help:
 	@echo 'make demo      set up, build, and show jouled at work for a minute (DRAIN=0.8: drain the battery slower)'
+	@echo 'make demo-picture  record it for the README (docs/demo.svg; needs tmux)'
 	@echo 'make test      set up, build, run all tests'
 	@echo 'make test-system  boot real systemd in a container and run the service there (root)'
 	@echo "make test-varlinkctl  systemd 257's own Varlink client against the daemon (unpacks Debian 13's into $(DEPS))"
@@ -52,8 +57,11 @@ profile: build bundles
 	@$(RELEASE_BIN)/joulectl model profile --missing --runtime-library $(ORT) $$(ls -d $(DEPS)/bundles/*/*)
 
 demo: profile
-	@$(RELEASE_BIN)/joulectl demo --models $(DEPS)/bundles --runtime-library $(ORT) \
-	    --speech $(DEPS)/signals/speech.s16le --ecg $(DEPS)/signals/ecg-0201.f32le --drain $(DRAIN) --seconds $(SECONDS_)
+	@$(DEMO)
+
+# The recording of it in the README, in a terminal of tmux's; times are in the demonstration's seconds.
+demo-picture: profile
+	python3 docs/demo.py docs/demo.svg --at $(DEMO_MOMENTS) -- $(DEMO)
 
 test: bundles
 	swift build --build-tests
@@ -74,6 +82,7 @@ test-varlinkctl: bundles
 check: build
 	$(RELEASE_BIN)/joulectl check-config config/jouled.toml config/policies/*.toml
 	systemd-analyze security --offline=true --threshold=8 --no-pager systemd/jouled.service | tail -1
+	systemd-analyze security --offline=true --threshold=8 --no-pager systemd/jouled-wyoming.service | tail -1
 
 install:
 	install -Dm755 $(RELEASE_BIN)/jouled $(DESTDIR)$(PREFIX)/bin/jouled
@@ -81,6 +90,7 @@ install:
 	install -Dm644 $(ORT) $(DESTDIR)$(PREFIX)/lib/jouled/libonnxruntime.so.1
 	install -Dm644 -t $(DESTDIR)$(UNITDIR) systemd/jouled.service systemd/jouled.socket systemd/jouled.slice
 	install -Dm644 -t $(DESTDIR)$(UNITDIR) systemd/jouled-metrics.service systemd/jouled-metrics.timer
+	install -Dm644 -t $(DESTDIR)$(UNITDIR) systemd/jouled-wyoming.service systemd/jouled-wyoming.socket
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jouled/drop-ins systemd/drop-ins/*.conf
 	install -Dm644 docs/man/jouled.8 $(DESTDIR)$(PREFIX)/share/man/man8/jouled.8
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man5 docs/man/jouled.toml.5 docs/man/jouled-policy.5 docs/man/model.toml.5

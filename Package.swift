@@ -87,6 +87,10 @@ let package = Package(
 
         module("OperatorViews", ["Units", "Wire"]),
 
+        // Home Assistant's voice protocol: events and a connection's behaviour as values, and the endpoint that is a client of jouled.
+        module("Wyoming", ["Units", "Wire"]),
+        module("WyomingServer", ["Units", "Wire", "Wyoming", "JouledClient", "CLinux"]),
+
         // Floor 5: executables only parse arguments and wire.
         .executableTarget(
             name: "jouled", dependencies: ["JouledDaemon", "ConfigDocument", "InferenceRuntime", "Systemd", "Units", argumentParser], swiftSettings: strict),
@@ -95,7 +99,7 @@ let package = Package(
             dependencies: [
                 "JouledClient", "ConfigDocument", "Units", "Wire", "ModelStore", "EnergyModel", "PowerPolicy", "Quantizer",
                 "OnnxGraph", "Simulation", "Decisions", "DecisionRecords", "SignalSources", "OperatorViews", "PowerTelemetry",
-                "InferenceRuntime", "JouledDaemon", argumentParser,
+                "InferenceRuntime", "JouledDaemon", "Systemd", "Wyoming", "WyomingServer", argumentParser,
             ],
             swiftSettings: strict),
 
@@ -110,7 +114,7 @@ let package = Package(
         module("JouledTestKit", ["Units"]),
         .target(
             name: "FuzzTargets",
-            dependencies: ["ConfigDocument", "DecisionRecords", "EnergyModel", "JouledDaemon", "JouledTestKit", "ModelStore", "OnnxGraph", "PowerPolicy", "PowerTelemetry", "Quantizer", "Simulation", "Units", "Wire"],
+            dependencies: ["ConfigDocument", "DecisionRecords", "EnergyModel", "JouledDaemon", "JouledTestKit", "ModelStore", "OnnxGraph", "PowerPolicy", "PowerTelemetry", "Quantizer", "Simulation", "Units", "Wire", "Wyoming"],
             path: "Tests/Fuzz/Targets", swiftSettings: strict),
         .executableTarget(name: "fuzz", dependencies: ["FuzzTargets", "JouledTestKit"], path: "Tests/Fuzz/Driver", swiftSettings: strict),
         .executableTarget(name: "certification", dependencies: ["CLinux", "Units", "Wire"], path: "Tests/Certification", swiftSettings: strict),
@@ -118,6 +122,7 @@ let package = Package(
         tests("Units"),
         tests("ConfigDocument", ["Units"]),
         tests("Wire", ["Units"]),
+        tests("Wyoming", ["Units", "Wire"]),
         tests("Systemd", ["Units"]),
         tests("OnnxGraph", ["Units"]),
         tests("Quantizer", ["Units", "ConfigDocument", "OnnxGraph", "ModelStore", "InferenceRuntime"]),
@@ -133,7 +138,7 @@ let package = Package(
         tests("Simulation", ["Units", "EnergyModel", "PowerTelemetry", "Planner", "PowerPolicy", "Decisions"]),
         .testTarget(
             name: "DaemonTests",
-            dependencies: ["JouledDaemon", "JouledClient", "JouledTestKit", "Units", "Wire", "ModelStore", "Systemd", "CLinux", "Decisions", "PowerPolicy"],
+            dependencies: ["JouledDaemon", "JouledClient", "JouledTestKit", "Units", "Wire", "ModelStore", "Systemd", "CLinux", "Decisions", "PowerPolicy", "Wyoming"],
             exclude: ["Scripts"], swiftSettings: strict),
     ]
 )

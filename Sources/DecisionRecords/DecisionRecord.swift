@@ -37,8 +37,8 @@ public struct DecisionRecord: Sendable {
         }
     }
 
-    /// The version of the text that this code writes and reads.
-    public static let version = 1
+    /// The newest version of the text that this code reads. It writes the oldest that can say what is to be said: 2 has `time.utcChange` besides.
+    public static let version = 2
 
     /// Number of the first change of plan that the decision made; counts on over restarts.
     public var number: Int
@@ -55,7 +55,7 @@ public struct DecisionRecord: Sendable {
 
     /// The record as one line of JSON.
     public var text: String {
-        var object: JSONObject = ["v": JSONValue(Self.version), "number": JSONValue(number)]
+        var object: JSONObject = ["v": JSONValue(inputs.state.utcOffset.change == nil ? 1 : 2), "number": JSONValue(number)]
         InputsWriter(inputs).write(to: &object)
         object["plan"] = .object(outcome.json)
         object["sum"] = .string(Self.checksum(of: object))
@@ -73,8 +73,8 @@ public struct DecisionRecord: Sendable {
         }
         var object = try RecordReader(value)
         let version = try object.integer("v")
-        guard version == Self.version else {
-            throw JouledError(.recordVersion, "JOULED_INPUTS is of version \(version); this joulectl reads version \(Self.version)")
+        guard (1...Self.version).contains(version) else {
+            throw JouledError(.recordVersion, "JOULED_INPUTS is of version \(version); this joulectl reads versions 1 to \(Self.version)")
         }
         number = try object.integer("number")
         inputs = try InputsReader.inputs(&object)

@@ -58,7 +58,7 @@ enum InputsReader {
             battery: battery, acOnline: try power.flag("ac"), draw: try power.optionalNumber("draw").map { Watts($0) },
             own: Watts(try power.number("own")), rest: Watts(try power.number("rest")), restDeviation: Watts(try power.number("restDeviation")),
             harvest: Watts(try power.optionalNumber("harvest") ?? 0), temperature: try power.optionalNumber("celsius").map { Celsius($0) },
-            wall: WallTime(secondsSince1970: try time.number("wall")), utcOffset: Seconds(try time.number("utcOffset")),
+            wall: WallTime(secondsSince1970: try time.number("wall")), utcOffset: try utcOffset(&time),
             monotonic: try time.time("monotonicNs"))
         if !next.isEmpty {
             guard let left = next[0].exactNumber, next.count == 2, let reason = next[1].stringValue else { throw power.error("nextCharge", "is no time with its reason") }
@@ -67,6 +67,15 @@ enum InputsReader {
         try power.finish()
         try time.finish()
         return state
+    }
+
+    private static func utcOffset(_ time: inout RecordReader) throws(JouledError) -> UTCOffset {
+        var offset = UTCOffset(Seconds(try time.number("utcOffset")))
+        let change = try time.numbers("utcChange")
+        guard !change.isEmpty else { return offset }
+        guard change.count == 2 else { throw time.error("utcChange", "is no time with the offset from then on") }
+        offset.change = .init(at: WallTime(secondsSince1970: change[0]), offset: Seconds(change[1]))
+        return offset
     }
 
     private static func limits(_ reader: inout RecordReader) throws(JouledError) -> DecisionEngine.Limits {

@@ -13,10 +13,12 @@ struct InputsWriter {
     func write(to object: inout JSONObject) {
         let state = inputs.state
         object["trigger"] = .string(inputs.trigger.rawValue)
-        object["time"] = [
+        var time: JSONObject = [
             "monotonicNs": JSONValue(state.monotonic.nanoseconds), "wall": JSONValue(exact: state.wall.secondsSince1970),
-            "utcOffset": JSONValue(exact: state.utcOffset.value),
+            "utcOffset": JSONValue(exact: state.utcOffset.now.value),
         ]
+        if let change = state.utcOffset.change { time["utcChange"] = [JSONValue(exact: change.at.secondsSince1970), JSONValue(exact: change.offset.value)] }
+        object["time"] = .object(time)
         object["policy"] = .object(inputs.policy.recordJSON(named: inputs.policyName))
         object["memory"] = .object(memory)
         object["power"] = .object(power)

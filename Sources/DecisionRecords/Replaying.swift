@@ -42,7 +42,7 @@ extension DecisionRecord {
 
     /// Local date and time of the decision, `YYYY-MM-DD HH:MM:SS`.
     public var clock: String {
-        let local = (inputs.state.wall.secondsSince1970 + inputs.state.utcOffset.value).rounded(.down)
+        let local = (inputs.state.wall.secondsSince1970 + inputs.state.utcOffset.now.value).rounded(.down)
         guard local.isFinite, local.magnitude < 1e15 else { return "unknown time" }
         var seconds = time_t(local)
         var parts = tm()

@@ -201,7 +201,7 @@ public struct DecisionEngine: Sendable {
 
     /// Puts in force what the schedule says for now.
     /// - Returns: whether that is another policy than before.
-    private mutating func followSchedule(_ wall: WallTime, _ utcOffset: Seconds) -> Bool {
+    private mutating func followSchedule(_ wall: WallTime, _ utcOffset: UTCOffset) -> Bool {
         let (now, entry) = chosen.inForce(at: wall, utcOffset: utcOffset)
         guard entry != scheduleEntry || now != policy else { return false }
         scheduleEntry = entry
@@ -265,7 +265,7 @@ public struct DecisionEngine: Sendable {
     static let priceShare = 0.8
 
     /// Makes a plan for all streams from what is known now.
-    public mutating func decide(because trigger: Trigger, at now: MonotonicTime, wall: WallTime, utcOffset: Seconds) -> Decision {
+    public mutating func decide(because trigger: Trigger, at now: MonotonicTime, wall: WallTime, utcOffset: UTCOffset) -> Decision {
         // A part of the day that begins is as good as an operator who puts another policy in force.
         let trigger = followSchedule(wall, utcOffset) && trigger == .tick ? .policy : trigger
         if let reading { habit.observe(acOnline: reading.acOnline, at: wall, utcOffset: utcOffset) }
@@ -312,7 +312,7 @@ public struct DecisionEngine: Sendable {
     }
 
     /// What a decision now is made from.
-    private func inputs(_ trigger: Trigger, at now: MonotonicTime, wall: WallTime, utcOffset: Seconds) -> DecisionInputs {
+    private func inputs(_ trigger: Trigger, at now: MonotonicTime, wall: WallTime, utcOffset: UTCOffset) -> DecisionInputs {
         var streams = placements.keys.sorted().compactMap { id -> DecisionInputs.Stream? in
             guard let placement = placements[id] else { return nil }
             return DecisionInputs.Stream(
@@ -327,7 +327,7 @@ public struct DecisionEngine: Sendable {
     }
 
     /// What another policy, one with a goal, would look ahead to: a day.
-    private func prospect(_ wall: WallTime, _ utcOffset: Seconds) -> DecisionInputs.Prospect? {
+    private func prospect(_ wall: WallTime, _ utcOffset: UTCOffset) -> DecisionInputs.Prospect? {
         guard forecaster.hasData else { return nil }
         let outlook = forecaster.outlook(from: Self.secondOfDay(wall, utcOffset), for: Seconds(86400))
         return .init(outlook: outlook, rest: forecaster.baseLoad, restDeviation: forecaster.baseDeviation)
@@ -349,7 +349,7 @@ public struct DecisionEngine: Sendable {
         }
     }
 
-    private func powerState(at now: MonotonicTime, wall: WallTime, utcOffset: Seconds) -> PowerState {
+    private func powerState(at now: MonotonicTime, wall: WallTime, utcOffset: UTCOffset) -> PowerState {
         let (restPower, restDeviation) = rest.estimate ?? (.zero, .zero)
         var state = PowerState(
             battery: reading?.battery, acOnline: reading?.acOnline ?? false, draw: reading?.draw, own: own,
@@ -360,7 +360,7 @@ public struct DecisionEngine: Sendable {
     }
 
     /// Brings what moves with time and readings up to date.
-    private func refresh(_ state: inout PowerState, at now: MonotonicTime, wall: WallTime, utcOffset: Seconds) {
+    private func refresh(_ state: inout PowerState, at now: MonotonicTime, wall: WallTime, utcOffset: UTCOffset) {
         state.monotonic = now
         state.wall = wall
         state.utcOffset = utcOffset

@@ -35,7 +35,7 @@ extension DecisionEngine {
 
     /// Takes a look at the battery with what inference did since the one before, learns from both, and from then on
     /// plans ahead by what it learned.
-    public mutating func observe(_ reading: Reading, usage: Usage, wall: WallTime, utcOffset: Seconds) {
+    public mutating func observe(_ reading: Reading, usage: Usage, wall: WallTime, utcOffset: UTCOffset) {
         let running = running(usage)
         learn(usage, reading, running: running.profiled)
         let own = usage.span.value > 0 ? spent(usage) / usage.span : .zero
@@ -92,7 +92,7 @@ extension DecisionEngine {
         }
     }
 
-    private mutating func forecast(_ reading: Reading, _ usage: Usage, running: Watts, wall: WallTime, utcOffset: Seconds) {
+    private mutating func forecast(_ reading: Reading, _ usage: Usage, running: Watts, wall: WallTime, utcOffset: UTCOffset) {
         guard let draw = reading.draw else { return }
         let second = Self.secondOfDay(wall, utcOffset)
         forecaster.observe(net: draw - running, acOnline: reading.acOnline, span: usage.span, secondOfDay: second)
@@ -129,8 +129,8 @@ extension DecisionEngine {
         return (watts, profiled)
     }
 
-    static func secondOfDay(_ wall: WallTime, _ utcOffset: Seconds) -> Double {
-        let local = (wall.secondsSince1970 + utcOffset.value).truncatingRemainder(dividingBy: 86400)
+    static func secondOfDay(_ wall: WallTime, _ utcOffset: UTCOffset) -> Double {
+        let local = (wall.secondsSince1970 + utcOffset.now.value).truncatingRemainder(dividingBy: 86400)
         return local < 0 ? local + 86400 : local
     }
 }

@@ -26,7 +26,7 @@ final class Socket {
     private static let sendFlags = Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)
     private static let receiveFlags = Int32(MSG_DONTWAIT)
 
-    private let descriptor: Int32
+    let descriptor: Int32
     private let buffer: UnsafeMutableRawBufferPointer
 
     /// Takes over `descriptor`, which is closed with this object.

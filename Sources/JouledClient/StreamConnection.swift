@@ -88,6 +88,12 @@ public final class StreamConnection {
     /// How many bytes wait to be written.
     public var queuedBytes: Int { sending.count - sent + writer.bytes.count }
 
+    /// The socket, for callers that wait for several; what to do with it then is `pump(until: .now)`.
+    public var descriptor: Int32 { socket.descriptor }
+
+    /// What to wait for on `descriptor`, as poll(2) takes it.
+    public var pollEvents: Int16 { Int16(POLLIN) | (queuedBytes > 0 && !isDeaf ? Int16(POLLOUT) : 0) }
+
     /// How many bytes of an incomplete sample were given; after `end` they are lost.
     public var incompleteBytes: Int { remainder.count }
 

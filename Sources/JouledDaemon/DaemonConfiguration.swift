@@ -194,6 +194,27 @@ extension DaemonConfiguration {
     }
 }
 
+extension DaemonConfiguration {
+    /// Looks for the policies that the configuration speaks of: their directory, and the active one in it.
+    /// - Parameters:
+    ///   - document: what `self` was read from, for the line of the key at fault.
+    ///   - defaults: whether what the document does not say is looked for, too.
+    /// - Throws: `.invalidValue`, naming file, line and key.
+    public func findPolicies(namedIn document: ConfigDocument, defaults: Bool = false) throws(JouledError) {
+        guard let table = try document.root.optionalTable("policy") ?? (defaults ? document.root : nil) else { return }
+        let prefix = table.path.isEmpty ? "policy." : ""
+        var status = stat()
+        guard stat(policyDirectory, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
+            throw table.error("\(prefix)directory", "no directory \(policyDirectory)")
+        }
+        let names = PolicyStore(directory: policyDirectory, stateDirectory: stateDirectory).names()
+        guard names.contains(policy) else {
+            let there = names.isEmpty ? "there are none" : "there are \(names.joined(separator: ", "))"
+            throw table.error("\(prefix)active", "no policy '\(policy)' (\(policyDirectory)/\(policy).toml); \(there)")
+        }
+    }
+}
+
 /// The version that the programs report.
 public enum DaemonVersion {
     public static let text = Services.version

@@ -22,10 +22,10 @@ public struct PolicyStore: Sendable {
         public var policy: PowerPolicy?
         public var problem: String
 
-        func json(isActive: Bool) -> JSONObject {
+        func json(isActive: Bool, isChosen: Bool, isHeld: Bool) -> JSONObject {
             [
                 "name": .string(name), "kind": .string(policy?.kind.name ?? ""), "description": .string(policy?.description ?? ""),
-                "active": .bool(isActive), "problem": .string(problem),
+                "active": .bool(isActive), "chosen": .bool(isChosen), "held": .bool(isHeld), "problem": .string(problem),
             ]
         }
     }

@@ -272,7 +272,7 @@ actor Scheduler {
         guard !isStopping else { return }
         let now = clocks.monotonic()
         let part = engine.scheduleEntry
-        let decision = engine.decide(because: trigger, at: now, wall: clocks.wall(), utcOffset: localTimeOffset())
+        let decision = engine.decide(because: trigger, at: now, wall: clocks.wall(), utcOffset: .local(at: clocks.wall()))
         journalSchedule(from: part)
         habitFile.save(engine.habit, journal)
         journalGoal(decision)

@@ -21,6 +21,11 @@ extension Scheduler {
         if let held = holds.floor(for: stream.model.bundle.manifest.name, of: stream.peer.uid), held >= placement.rules.floor {
             lines.append("Its floor of \(decimal(held, places: 3)) is held by a client; joulectl status says by whom.")
         }
+        if let option = placement.option?.plan, option.cadence > 1, placement.rules.floor > 0 {
+            lines.append(
+                "Its floor of \(decimal(placement.rules.floor, places: 3)) is about the variant, which has \(decimal(option.variantQuality, places: 4)); a floor does not bind the cadence. "
+                    + "Answering 1 window in \(option.cadence), it has a quality of \(decimal(option.quality, places: 4)) over time.")
+        }
         lines += certainty(placement, latest)
         if !placement.runnerUp.isEmpty { lines.append("The best other choice was \(placement.runnerUp).") }
         lines += better(placement, upgrades)

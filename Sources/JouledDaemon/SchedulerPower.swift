@@ -61,8 +61,8 @@ extension Scheduler {
             isTicking = false
             // A tenth of the interval late is early enough, and lets the kernel share the wake-up.
             let rest = restTime
-            let change = engine.chosen.untilScheduleChanges(from: clocks.wall(), utcOffset: localTimeOffset()) ?? rest
-            // A part of the day begins when it should. One that moves with the clock is found at the next look.
+            let change = engine.chosen.untilScheduleChanges(from: clocks.wall(), utcOffset: .local(at: clocks.wall())) ?? rest
+            // A part of the day begins when it should.
             let next = min(rest, max(change, Seconds(1)))
             timer?.arm(at: clocks.monotonic().advanced(by: next), accuracy: next < rest ? Seconds(1) : rest * 0.1)
         }
@@ -159,7 +159,7 @@ extension Scheduler {
         }
         let seen = reading.forEngine
         if let usage = learning.usage(upTo: seen, drawError: reading.snapshot.draw?.error ?? .zero) {
-            engine.observe(seen, usage: usage, wall: clocks.wall(), utcOffset: localTimeOffset())
+            engine.observe(seen, usage: usage, wall: clocks.wall(), utcOffset: .local(at: clocks.wall()))
             learning.saveIfDue(engine.energy, at: reading.readAt, journal)
         } else {
             engine.observe(seen, own: inferencePower)

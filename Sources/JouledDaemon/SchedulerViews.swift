@@ -107,10 +107,10 @@ extension Scheduler {
         }
         return [
             "name": .string(manifest.name), "version": JSONValue(manifest.version), "summary": .string(manifest.summary),
-            "licence": .string(manifest.licence), "kind": .string(manifest.signal.kind.rawValue),
+            "licence": .string(manifest.licence), "task": .string(manifest.task), "kind": .string(manifest.signal.kind.rawValue),
             "sampleRateHz": JSONValue(manifest.signal.sampleRate), "channels": JSONValue(manifest.signal.channels),
             "unit": .string(manifest.signal.unit), "windowSamples": JSONValue(manifest.window.samples),
-            "hopSamples": JSONValue(manifest.window.hop), "variants": .array(variants),
+            "hopSamples": JSONValue(manifest.window.hop), "labels": JSONValue(manifest.outputs.flatMap(\.labels)), "variants": .array(variants),
         ]
     }
 

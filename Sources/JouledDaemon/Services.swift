@@ -164,25 +164,26 @@ struct Services: Sendable {
         switch call.member {
         case "List":
             try reader.finish()
-            let active = await scheduler.engine.operatorPolicy.name
-            return ["policies": .array(policies.list().map { .object($0.json(isActive: $0.name == active)) })]
+            let (active, chosen, held) = await (scheduler.engine.policyName, scheduler.engine.operatorPolicy.name, scheduler.holds.policy?.name)
+            return ["policies": .array(policies.list().map { .object($0.json(isActive: $0.name == active, isChosen: $0.name == chosen, isHeld: $0.name == held)) })]
         case "Set":
             let name = try reader.string("name")
             try reader.finish()
             try allow(peer, to: call, because: "changes of policy")
             try await put(name, remember: true)
-            return [:]
+            return ["inForce": .string(await scheduler.engine.policyName)]
         case "Reload":
             try reader.finish()
             try allow(peer, to: call, because: "changes of policy")
-            try await put(await scheduler.engine.operatorPolicy.name, remember: false)
-            return [:]
+            let chosen = await scheduler.engine.operatorPolicy.name
+            try await put(chosen, remember: false)
+            return ["chosen": .string(chosen), "inForce": .string(await scheduler.engine.policyName)]
         case "Hold":
             let reason = try reader.string("reason")
             let floors = try Self.floors(&reader)
             let name = try reader.optionalString("policy")
             try reader.finish()
-            guard reason.utf8.count <= 256, !reason.utf8.contains(where: { $0 < 0x20 }) else { throw VarlinkError.invalidParameter("reason") }
+            guard HoldReason.problem(reason) == nil else { throw VarlinkError.invalidParameter("reason") }
             guard !floors.isEmpty || name != nil else { throw VarlinkError.invalidParameter("floors") }
             // Floors of one's own streams are everyone's to raise.
             if name != nil { try allow(peer, to: call, because: "changes of policy") }
@@ -216,7 +217,7 @@ struct Services: Sendable {
         }
     }
 
-    /// Puts a policy in force; a bad one changes nothing.
+    /// Makes a policy the operator's choice, which is in force unless a hold keeps another; a bad one changes nothing.
     func put(_ name: String, remember: Bool) async throws {
         let policy: PowerPolicy
         do {
@@ -233,8 +234,8 @@ struct Services: Sendable {
         do {
             try policies.remember(name)
         } catch {
-            // The policy is in force; only a restart will not know. The operator must hear of it.
-            note(JournalRecord(.warning, "Policy \(name) is in force but will not survive a restart: \(error)", messageID: MessageID.policyChanged))
+            // The policy is chosen; only a restart will not know. The operator must hear of it.
+            note(JournalRecord(.warning, "Policy \(name) is chosen but will not survive a restart: \(error)", messageID: MessageID.policyChanged))
         }
     }
 

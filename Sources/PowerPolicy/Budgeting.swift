@@ -35,14 +35,14 @@ extension PowerPolicy {
 
     /// Time until the goal's end; nil without a goal or after it.
     public func secondsLeft(
-        at monotonic: MonotonicTime, wall: WallTime, utcOffset: Seconds, memory: PolicyMemory, nextCharge: PowerState.NextCharge? = nil
+        at monotonic: MonotonicTime, wall: WallTime, utcOffset: UTCOffset, memory: PolicyMemory, nextCharge: PowerState.NextCharge? = nil
     ) -> Seconds? {
         guard case .lifetime(let lifetime) = kind else { return nil }
         switch lifetime.end {
         case .duration(let duration):
             let left = duration - memory.elapsed(at: monotonic)
             return left.value > 0 ? left : nil
-        case .until(let second): return Self.untilNext(secondOfDay: second, from: wall, utcOffset: utcOffset)
+        case .until(let second): return utcOffset.untilNext(secondOfDay: second, from: wall)
         case .nextCharge: return Self.untilCharge(nextCharge)
         }
     }
@@ -87,7 +87,7 @@ extension PowerPolicy {
                     watts: nil, reason: "lasted \(clockText(duration.value)) as asked; no goal beyond it", terms: [],
                     goal: .none, secondsLeft: .zero)
             }
-        case .until(let second): left = untilNext(secondOfDay: second, from: state.wall, utcOffset: state.utcOffset)
+        case .until(let second): left = state.utcOffset.untilNext(secondOfDay: second, from: state.wall)
         case .nextCharge: left = untilCharge(state.nextCharge)
         }
         guard !state.acOnline || state.outlook != nil else {
@@ -154,15 +154,6 @@ extension PowerPolicy {
 
     /// A day, where nobody looked for a habit.
     private static func untilCharge(_ next: PowerState.NextCharge?) -> Seconds { max(Seconds(60), next?.left ?? Seconds(86400)) }
-
-    /// Time until the local clock next shows `secondOfDay`: more than 0, at most a day.
-    static func untilNext(secondOfDay: Int, from wall: WallTime, utcOffset: Seconds) -> Seconds {
-        let day = 86400.0
-        let local = (wall.secondsSince1970 + utcOffset.value).truncatingRemainder(dividingBy: day)
-        let today = local < 0 ? local + day : local
-        let left = Double(secondOfDay) - today
-        return Seconds(left > 0 ? left : left + day)
-    }
 
     // MARK: - Heat
 

@@ -29,8 +29,8 @@ public struct ChargeHabit: Hashable, Sendable {
     /// Takes a look at whether external power is there.
     /// - Returns: true if something was learned that is worth keeping.
     @discardableResult
-    public mutating func observe(acOnline: Bool, at wall: WallTime, utcOffset: Seconds) -> Bool {
-        let local = wall.secondsSince1970 + utcOffset.value
+    public mutating func observe(acOnline: Bool, at wall: WallTime, utcOffset: UTCOffset) -> Bool {
+        let local = wall.secondsSince1970 + utcOffset.now.value
         guard local.isFinite, local >= 0 else { return false }
         // A clock that was set back makes what lies ahead worthless.
         plugs.removeAll { $0 > local + Self.day }
@@ -48,8 +48,8 @@ public struct ChargeHabit: Hashable, Sendable {
     }
 
     /// Time until the next usual charge, and how that is known.
-    public func next(at wall: WallTime, utcOffset: Seconds) -> PowerState.NextCharge {
-        let local = wall.secondsSince1970 + utcOffset.value
+    public func next(at wall: WallTime, utcOffset: UTCOffset) -> PowerState.NextCharge {
+        let local = wall.secondsSince1970 + utcOffset.now.value
         let recent = plugs.filter { $0 <= local && local - $0 < Self.days * Self.day }
         let watched = min(Self.days, max(1, ((local - (since ?? local)) / Self.day).rounded()))
         let times = recent.map { $0.truncatingRemainder(dividingBy: Self.day) }
@@ -67,7 +67,7 @@ public struct ChargeHabit: Hashable, Sendable {
         }
         if let best {
             return .init(
-                left: Seconds(best.left),
+                left: utcOffset.passing(Seconds(best.left), from: wall),
                 reason: "usually charged by \(PowerPolicy.timeOfDay(Int(best.at))) (\(best.days) of \(decimal(watched, places: 0)) days)")
         }
         let seen = recent.isEmpty ? "no charge was seen yet" : "\(recent.count == 1 ? "1 charge was" : "\(recent.count) charges were") seen, at no usual time"

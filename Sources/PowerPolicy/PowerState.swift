@@ -86,13 +86,13 @@ public struct PowerState: Hashable, Sendable {
     public var nextCharge: NextCharge?
     public var wall: WallTime
     /// Local time minus UTC.
-    public var utcOffset: Seconds
+    public var utcOffset: UTCOffset
     public var monotonic: MonotonicTime
 
     public init(
         battery: Battery?, acOnline: Bool = false, draw: Watts? = nil, own: Watts = .zero, rest: Watts = .zero,
         restDeviation: Watts = .zero, harvest: Watts = .zero, least: Watts = .zero, temperature: Celsius? = nil,
-        wall: WallTime, utcOffset: Seconds = .zero, monotonic: MonotonicTime, outlook: Outlook? = nil,
+        wall: WallTime, utcOffset: UTCOffset = .zero, monotonic: MonotonicTime, outlook: Outlook? = nil,
         hopefulOutlook: Outlook? = nil
     ) {
         self.outlook = outlook

@@ -47,19 +47,22 @@ extension PowerPolicy {
 
     /// What holds at a time of the local clock: of the entries that hold the last one in the file, else the policy itself.
     /// - Returns: a policy without schedule, and the entry's name; nil: none holds.
-    public func inForce(at wall: WallTime, utcOffset: Seconds) -> (policy: PowerPolicy, entry: String?) {
+    public func inForce(at wall: WallTime, utcOffset: UTCOffset) -> (policy: PowerPolicy, entry: String?) {
         guard !schedule.isEmpty else { return (self, nil) }
         var plain = self
         plain.schedule = []
-        guard let (day, second) = Self.clock(wall, utcOffset), let entry = schedule.last(where: { $0.holds(day: day, second: second) }) else {
+        guard let (day, second) = Self.clock(wall, utcOffset.now), let entry = schedule.last(where: { $0.holds(day: day, second: second) }) else {
             return (plain, nil)
         }
         return (entry.policy, entry.name)
     }
 
-    /// Time until the schedule next may change what holds, by the present offset of the local clock; nil without a schedule.
-    public func untilScheduleChanges(from wall: WallTime, utcOffset: Seconds) -> Seconds? {
-        schedule.flatMap { [$0.from, $0.until] }.map { Self.untilNext(secondOfDay: $0, from: wall, utcOffset: utcOffset) }.min()
+    /// Time until the schedule next may change what holds; nil without a schedule.
+    public func untilScheduleChanges(from wall: WallTime, utcOffset: UTCOffset) -> Seconds? {
+        let next = schedule.flatMap { [$0.from, $0.until] }.map { utcOffset.untilNext(secondOfDay: $0, from: wall) }.min()
+        // A clock that is put back may leave a part of the day that it was in.
+        guard let next, let change = utcOffset.change, change.at > wall else { return next }
+        return min(next, Seconds(change.at.secondsSince1970 - wall.secondsSince1970))
     }
 
     /// `HH:MM` of seconds after midnight.

@@ -51,7 +51,11 @@ public struct FileSignal: Sendable {
         if let rate = recording.sampleRate, rate != needs.sampleRate {
             throw failure("is sampled at \(rate) Hz, the model takes \(needs.sampleRate) Hz; jouled does not resample")
         }
-        guard recording.channels == needs.channels else { throw failure("has \(recording.channels) channels, the model takes \(needs.channels)") }
+        guard recording.channels == needs.channels else {
+            guard !recording.columns.isEmpty, channel == nil else { throw failure("has \(recording.channels) channels, the model takes \(needs.channels)") }
+            let choice = needs.channels == 1 ? ": choose one with --channel NAME" : ""
+            throw failure("has \(recording.channels) columns (\(recording.columns.joined(separator: ", "))), the model takes \(needs.channels)\(choice)")
+        }
         channels = recording.channels
         if recording.isPCM, scale == nil {
             format = "s16le"

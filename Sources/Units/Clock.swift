@@ -31,14 +31,6 @@ public struct WallTime: Hashable, Comparable, Sendable {
     public static func < (left: Self, right: Self) -> Bool { left.secondsSince1970 < right.secondsSince1970 }
 }
 
-/// Local time minus UTC at this moment, by the machine's time zone.
-public func localTimeOffset() -> Seconds {
-    var now = time(nil)
-    var local = tm()
-    localtime_r(&now, &local)
-    return Seconds(Double(local.tm_gmtoff))
-}
-
 /// Where decisions get the time from, so that a simulation can supply its own.
 public protocol Clocks: Sendable {
     func monotonic() -> MonotonicTime

@@ -16,6 +16,14 @@ enum Console {
     static func error(_ text: String) { write(text + "\n", to: STDERR_FILENO) }
     static func raw(_ text: String) { write(text, to: STDOUT_FILENO) }
 
+    /// Writes a file whole, or to standard output where it is called `-`.
+    /// - Parameter mode: permissions of the file.
+    /// - Throws: what `AtomicFile.write` throws.
+    static func write(_ content: String, file: String, mode: mode_t) throws(JouledError) {
+        guard file != "-" else { return raw(content) }
+        try AtomicFile.write(content, to: file, mode: mode, isDurable: false)
+    }
+
     /// True where a person watches and did not ask for plain text (https://no-color.org).
     static var hasColour: Bool { isatty(STDOUT_FILENO) == 1 && environment("NO_COLOR") == nil && environment("TERM") != "dumb" }
     static var isTerminal: Bool { isatty(STDOUT_FILENO) == 1 }

@@ -14,7 +14,7 @@ struct JoulectlCommand: ParsableCommand {
         subcommands: [
             StatusCommand.self, StreamCommand.self, ModelsCommand.self, PowerCommand.self, PolicyCommand.self, HoldCommand.self, ExplainCommand.self,
             DecisionsCommand.self, TopCommand.self, ReportCommand.self, MetricsCommand.self, VerifyCommand.self, DiagnoseCommand.self,
-            CheckConfigCommand.self, ModelCommand.self, DemoCommand.self, SimulateCommand.self, ReplayCommand.self,
+            WyomingCommand.self, CheckConfigCommand.self, ModelCommand.self, DemoCommand.self, SimulateCommand.self, ReplayCommand.self,
         ])
 }
 
@@ -23,9 +23,9 @@ struct DaemonOptions: ParsableArguments {
     @Option(help: "The daemon's socket; JOULED_SOCKET in the environment sets it too.")
     var socket: String?
 
-    func connect() throws -> JouledConnection {
-        try JouledConnection(path: socket ?? environment("JOULED_SOCKET") ?? JouledConnection.defaultPath)
-    }
+    var path: String { socket ?? environment("JOULED_SOCKET") ?? JouledConnection.defaultPath }
+
+    func connect() throws -> JouledConnection { try JouledConnection(path: path) }
 }
 
 /// Options of commands that print a table.

@@ -143,6 +143,28 @@ struct BrokenPartsTests {
         #expect(text.contains("bad.toml:3") && text.contains("pth"), "\(text)")
     }
 
+    @Test("joulectl check-config finds what the policy table names, or says where it is named")
+    func checkPolicies() throws {
+        let directory = TemporaryDirectory()
+        directory.write("policies/low.toml", "kind = \"fixed\"\nwatts = 1\n")
+        let good = "directory = \"\(directory("policies"))\"\nactive = \"low\"\n"
+        let cases: [(text: String, words: String?)] = [
+            ("[policy]\n" + good, nil), ("[limits]\nstreams = 3\n", nil),
+            ("[policy]\n" + good.replacing("\"low\"", with: "\"lwo\""), "c.toml:3: key 'policy.active': no policy 'lwo' (\(directory("policies"))/lwo.toml); there are low"),
+            ("\n[policy]\n" + good.replacing("policies", with: "polices"), "c.toml:3: key 'policy.directory': no directory \(directory("polices"))"),
+            ("[policy]\ndirectory = \"\(directory("policies/low.toml"))\"\n", "c.toml:2: key 'policy.directory': no directory"),
+            // What is not written takes the line of its table.
+            ("\n[policy]\ndirectory = \"\(directory("policies"))\"\n", "c.toml:2: key 'policy.active': no policy 'lifetime'"),
+        ]
+        for (text, words) in cases {
+            directory.write("c.toml", text)
+            let result = try Subprocess(Installation.joulectl, ["check-config", directory("c.toml")], output: directory("out"), error: directory("check"))
+            #expect(result.wait(atMost: Seconds(20)) == (words == nil ? 0 : 1))
+            let said = directory.text(of: "check")
+            #expect(words.map { said.contains($0) } ?? said.isEmpty, "\(text): \(said)")
+        }
+    }
+
     @Test("A configuration with a typo keeps the daemon from starting, and is named", arguments: ["[limits]\nstrems = 3", "[limits]\nstreams = \"many\"", "nonsense"])
     func configuration(text: String) throws {
         let daemon = try DaemonHarness { settings in

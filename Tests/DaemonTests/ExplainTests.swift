@@ -48,6 +48,27 @@ struct ExplainTests {
         #expect(try JSONValue(parsing: json.out)["name"]?.stringValue == "ear")
     }
 
+    @Test("A floor binds the variant and not the cadence, and a stream that runs at a stretched one is told so")
+    func floorAndCadence() throws {
+        let daemon = try DaemonHarness { settings in
+            settings.policy = "floored"
+            settings.policies["floored"] = "kind = \"fixed\"\nwatts = 1e-9\n[models.\"*\"]\ncritical = true\nfloor = 0.99\n"
+            settings.policies["plenty"] = "kind = \"unlimited\"\n[models.\"*\"]\nfloor = 0.99\n"
+        }
+        let stream = try daemon.connect().openStream(["model": "silero-vad", "sampleRateHz": 16000])
+        defer { withExtendedLifetime(stream) {} }
+        let starved = try explain(daemon)
+        let quality = try #require(starved["runs"]?["quality"]?.doubleValue)
+        let cadence = try #require(starved["runs"]?["cadence"]?.intValue)
+        #expect(cadence > 1 && quality < 0.99)
+        let words = (starved["lines"]?.arrayValue ?? []).compactMap(\.stringValue)
+        #expect(words.contains { $0.hasPrefix("Its floor of 0.990 is about the variant") && $0.hasSuffix("Answering 1 window in \(cadence), it has a quality of \(decimal(quality, places: 4)) over time.") }, "\(words)")
+        try daemon.setPolicy("plenty")
+        let fed = try explain(daemon)
+        #expect(fed["runs"]?["cadence"]?.intValue == 1)
+        #expect(fed["lines"]?.arrayValue?.contains { $0.stringValue?.contains("does not bind") == true } == false)
+    }
+
     @Test("A deadline that is too short, and a floor that a client holds, are named")
     func others() throws {
         let daemon = try DaemonHarness()

@@ -19,6 +19,15 @@ struct HoldTests {
 
     private func status(_ daemon: DaemonHarness) throws -> JSONValue { try daemon.call("io.jouled.Power.GetStatus")["status"] ?? .null }
     private func policy(_ daemon: DaemonHarness) throws -> String { try status(daemon)["policy"]?.stringValue ?? "" }
+    /// What `List` says of the policies that it marks.
+    private func marks(_ daemon: DaemonHarness) throws -> [String: String] {
+        var marks: [String: String] = [:]
+        for policy in try daemon.call("io.jouled.Policy.List")["policies"]?.arrayValue ?? [] {
+            let set = ["active", "chosen", "held"].filter { policy[$0]?.boolValue == true }.joined(separator: " ")
+            if !set.isEmpty { marks[policy["name"]?.stringValue ?? ""] = set }
+        }
+        return marks
+    }
     private func floors(_ daemon: DaemonHarness) throws -> [Double] {
         try (daemon.call("io.jouled.Streams.List")["streams"]?.arrayValue ?? []).compactMap { $0["floor"]?.doubleValue }
     }
@@ -42,11 +51,20 @@ struct HoldTests {
         // Streams that come later are held to it, too, and the operator's choice waits.
         let second = try daemon.connect().openStream(["model": "silero-vad", "sampleRateHz": 16000, "floor": 0.9])
         #expect(try floors(daemon) == [0.75, 0.9])
-        _ = try daemon.call("io.jouled.Policy.Set", ["name": "starved"])
+        #expect(try daemon.call("io.jouled.Policy.Set", ["name": "starved"])["inForce"]?.stringValue == "unlimited")
         #expect(try policy(daemon) == "unlimited")
+        #expect(try marks(daemon) == ["starved": "chosen", "unlimited": "active held"])
+        #expect(try daemon.run(["policy", "set", "low"]).out.contains("policy low is chosen, and waits: a client holds policy unlimited"))
+        #expect(try daemon.run(["policy", "set", "starved"]).status == 0)
+        let listing = try daemon.run(["policy"]).out
+        #expect(listing.contains("* unlimited (unlimited, held by a client)") && listing.contains("  starved (fixed, chosen: waits for the hold's end)"), "\(listing)")
+        #expect(try daemon.run(["policy", "reload"]).out.contains("policy starved read again; it is chosen, and waits"))
         withExtendedLifetime(second) {}
         holder = nil
         #expect(eventually(within: Seconds(10)) { (try? policy(daemon)) == "starved" })
+        #expect(try marks(daemon) == ["starved": "active chosen"])
+        #expect(try daemon.call("io.jouled.Policy.Set", ["name": "starved"])["inForce"]?.stringValue == "starved")
+        #expect(try daemon.run(["policy", "reload"]).out == "policy starved read again\n")
         #expect(try floors(daemon) == [0.2, 0.9])
         #expect(try status(daemon)["holds"]?.arrayValue == [])
         #expect(daemon.journalHas("Hold 1 of user", "begins", "a night of"))
@@ -106,6 +124,11 @@ struct HoldTests {
         #expect(try hold(["--floor", "*=0.5", "--", "/bin/sh", "-c", "exit 7"], output: "seven").wait(atMost: Seconds(30)) == 7)
         #expect(try hold(["--policy", "gone", "--", "/bin/true"], output: "gone").wait(atMost: Seconds(30)) == 125)
         #expect(daemon.directory.text(of: "gone.err").contains("no policy 'gone'"))
+        for (reason, words) in [("two\nlines", "--reason holds a line break"), (String(repeating: "é", count: 129), "--reason has 258 bytes, and may have 256")] {
+            #expect(try hold(["--reason", reason, "--policy", "unlimited", "--", "/bin/true"], output: "reason").wait(atMost: Seconds(30)) == 64)
+            #expect(daemon.directory.text(of: "reason.err").contains(words), "\(daemon.directory.text(of: "reason.err"))")
+        }
+        #expect(try hold(["--reason", String(repeating: "é", count: 128), "--policy", "unlimited", "--", "/bin/true"], output: "fits").wait(atMost: Seconds(30)) == 0)
         let killed = try hold(["--policy", "unlimited", "--", "/bin/sleep", "3"], output: "killed")
         #expect(eventually(within: Seconds(10)) { (try? policy(daemon)) == "unlimited" })
         kill(killed.id, SIGKILL)

@@ -69,6 +69,7 @@ struct MetricsTests {
         #expect(parser.wait(atMost: Seconds(30)) == 0)
         #expect(daemon.directory.text(of: "parsed") == "counter [10]\n")
         #expect(TemporaryDirectory.names(in: daemon.directory.path).contains("om.new") == false)
+        #expect(try daemon.run(["metrics", "-o", "-"]).out.contains("jouled_windows_total"))
     }
 
     @Test("The dashboard asks for metrics that there are")

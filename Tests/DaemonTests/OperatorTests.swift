@@ -78,6 +78,8 @@ struct OperatorTests {
             #expect(refused.status == 64 && refused.error.contains(words), "\(arguments): \(refused.error)")
         }
         #expect(access(directory("no.html"), F_OK) != 0)
+        let piped = try daemon.run(["report", "--since", "49h", "-o", "-"])
+        #expect(piped.status == 0 && piped.out.hasPrefix("<!") && piped.out.hasSuffix("</html>\n") && piped.error.contains("changes of plan"), "\(piped.error)")
     }
 
     @Test("A browser shows the report without a complaint", .enabled(if: Installation.tool("chromium") != nil, "needs Debian's package chromium"))
@@ -102,6 +104,27 @@ struct OperatorTests {
         if let keep = getenv("JOULED_KEEP_SCREENSHOTS") {
             for name in ["wide.png", "phone.png", "r.html"] { _ = try Subprocess("/bin/cp", [directory(name), String(cString: keep)]).wait(atMost: Seconds(5)) }
         }
+    }
+
+    // MARK: The README's picture
+
+    @Test("The demonstration's recorder makes a picture of what a terminal shows, and the one in the README is whole", .enabled(if: Installation.tool("tmux") != nil, "needs Debian's package tmux"))
+    func picture() throws {
+        let directory = TemporaryDirectory()
+        let program = "printf '\\033[1mbold\\033[0m \\033[33m<a & b>\\033[0m \\342\\226\\210\\342\\226\\210\\342\\226\\214\\n'; sleep 2; echo the end"
+        let script = try Subprocess(
+            "/usr/bin/python3", [Installation.root + "/docs/demo.py", directory("p.svg"), "--at", "0.2", "--columns", "40", "--rows", "6", "--limit", "30", "--", "/bin/sh", "-c", program],
+            output: directory("out"), error: directory("out"))
+        #expect(script.wait(atMost: Seconds(60)) == 0, "\(directory.text(of: "out"))")
+        let svg = directory.text(of: "p.svg")
+        #expect(svg.contains(">bold</tspan>") && svg.contains("fill=\"#d9a83a\"") && svg.contains("&lt;a &amp; b&gt;"), "\(svg)")
+        // Two and a half cells of 8 behind 13 columns and the margin.
+        #expect(svg.contains("<rect x=\"118\"") && svg.contains("width=\"16\"") && svg.contains("x=\"134\"") && svg.contains("width=\"4\""), "\(svg)")
+        #expect(svg.split(separator: "the end").count == 2 && svg.split(separator: "<g class=").count == 3)
+        let committed = Installation.root + "/docs/demo.svg"
+        let parser = try Subprocess("/usr/bin/python3", ["-c", "import sys, xml.dom.minidom as m\nfor f in sys.argv[1:]: m.parse(f)", directory("p.svg"), committed], error: directory("parsed"))
+        #expect(parser.wait(atMost: Seconds(30)) == 0, "\(directory.text(of: "parsed"))")
+        #expect((TemporaryDirectory.contents(of: committed)?.count ?? .max) < 150_000)
     }
 
     // MARK: Top
@@ -180,7 +203,8 @@ struct OperatorTests {
         let (status, out, error) = try daemon.run(["top", "--interval", "200ms"])
         #expect(status == 0, "\(error)")
         #expect(out.contains("policy unlimited") && !out.contains("\u{1B}"), "\(out)")
-        #expect(try daemon.run(["top", "--interval", "1ms"]).status == 64)
+        let tooShort = try daemon.run(["top", "--interval", "10ms"])
+        #expect(tooShort.status == 64 && tooShort.error.contains("'10ms' is not within 200ms to 1h"), "\(tooShort.error)")
     }
 
     // MARK: Verify and diagnose

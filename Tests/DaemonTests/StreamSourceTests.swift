@@ -110,13 +110,14 @@ struct StreamSourceTests {
         daemon.directory.write("no.wav", "RIFF")
         daemon.directory.write("bad.csv", "1\n2\nx\n")
         daemon.directory.write("two.csv", "1,2\n3,4\n")
+        daemon.directory.write("named.csv", "time, lead II\n1,2\n")
         daemon.directory.write("two.edf", edf([("A", "mV", -1...1, flat), ("B", "mV", -1...1, flat)], rate: 100))
         daemon.directory.write("unit.edf", edf([("A", "bpm", -1...1, flat)], rate: 100))
         daemon.directory.write("rate.edf", edf([("A", "mV", -1...1, flat)], rate: 200))
         daemon.directory.write("parts.edf", edf([("A", "mV", -1...1, flat)], rate: 100, reserved: "EDF+D"))
         daemon.directory.write("short.edf", Array(edf([("A", "mV", -1...1, flat)], rate: 100).prefix(300)))
         let cases: [(String, [String])] = [
-            ("rate.wav", ["8000 Hz", "100 Hz"]), ("no.wav", ["no WAV"]), ("bad.csv", ["bad.csv:3", "column 1"]), ("two.csv", ["2 channels"]),
+            ("rate.wav", ["8000 Hz", "100 Hz"]), ("no.wav", ["no WAV"]), ("bad.csv", ["bad.csv:3", "column 1"]), ("two.csv", ["2 columns (1, 2), the model takes 1", "--channel"]), ("named.csv", ["2 columns (time, leadII)", "--channel"]),
             ("two.edf", ["2 signals", "'A', 'B'"]), ("unit.edf", ["'bpm'", "'mV'", "--scale"]), ("rate.edf", ["200 Hz"]), ("parts.edf", ["EDF+D"]),
             ("short.edf", ["header"]), ("absent.wav", ["absent.wav", "No such file"]),
         ]

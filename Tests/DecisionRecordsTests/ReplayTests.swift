@@ -68,6 +68,26 @@ struct ReplayTests {
         #expect(differences.contains { $0.contains(": recorded ") && $0.contains(", derived ") }, "\(differences)")
     }
 
+    @Test("A clock that is put forward before the goal is part of the record, which only then is of version 2")
+    func clockChange() throws {
+        var record = try #require(records(RandomScenario.make(seed: 503)).records.first { $0.inputs.state.battery?.energy != nil })
+        let now = record.inputs.state.wall.secondsSince1970
+        record.inputs.policy.kind = .lifetime(.init(end: .until(secondOfDay: 7200)))
+        for change in [nil, UTCOffset.Change(at: WallTime(secondsSince1970: now + 0.1), offset: Seconds(7200))] {
+            record.inputs.state.utcOffset = UTCOffset(Seconds(3600), change: change)
+            record.outcome = DecisionRecord.Outcome(record.inputs.derive())
+            let read = try DecisionRecord(text: record.text)
+            #expect(record.text.hasPrefix("{\"v\":\(change == nil ? 1 : 2),") && record.text.contains("utcChange") == (change != nil))
+            #expect(read.inputs.state.utcOffset == record.inputs.state.utcOffset && read.text == record.text)
+            #expect(read.replay().isEmpty, "\(read.replay())")
+        }
+        // It counts: without the change the goal is an hour further away.
+        record.inputs.state.utcOffset.change = nil
+        #expect(!record.differences(from: DecisionRecord.Outcome(record.inputs.derive())).isEmpty)
+        let broken = record.text.replacing("\"utcOffset\":3600", with: "\"utcChange\":[1],\"utcOffset\":3600")
+        #expect { try DecisionRecord(text: broken) } throws: { "\($0)".contains("time.utcChange") }
+    }
+
     @Test("A plan that was written down wrongly is told stream by stream, checksum or not")
     func wrongPlan() throws {
         let record = try #require(records(RandomScenario.make(seed: 502)).records.first { $0.outcome.choices.values.contains { $0 != nil } })

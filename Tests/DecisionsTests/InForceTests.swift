@@ -31,7 +31,7 @@ struct InForceTests {
                 battery: .init(energy: Joules(3000), full: Joules(3600), charge: nil, error: Joules(1)), draw: Watts(0.1), acOnline: false,
                 temperature: nil, takenAt: now(second)),
             own: .zero)
-        return engine.decide(because: trigger, at: now(second), wall: wall(second), utcOffset: Seconds(offset))
+        return engine.decide(because: trigger, at: now(second), wall: wall(second), utcOffset: UTCOffset(Seconds(offset)))
     }
 
     private let evening = PowerPolicy(

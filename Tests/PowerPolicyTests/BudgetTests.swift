@@ -87,7 +87,20 @@ struct BudgetTests {
     @Test("Until: the next such time on the local clock", arguments: untilCases)
     func until(_ it: (wall: Double, offset: Double, second: Int, left: Double)) {
         let wall = WallTime(secondsSince1970: it.wall)
-        #expect(PowerPolicy.untilNext(secondOfDay: it.second, from: wall, utcOffset: Seconds(it.offset)).value == it.left)
+        #expect(UTCOffset(Seconds(it.offset)).untilNext(secondOfDay: it.second, from: wall).value == it.left)
+    }
+
+    @Test("Until 22:00 is 20 h, 22 h or 21 h after 01:00 where the clock is put forward, back or not at all meanwhile", arguments: [(3600.0, 20.0), (-3600, 22), (0, 21)])
+    func untilAcrossAChange(_ it: (shift: Double, hours: Double)) {
+        let wall = WallTime(secondsSince1970: 0)
+        let change = UTCOffset.Change(at: WallTime(secondsSince1970: 3600), offset: Seconds(3600 + it.shift))
+        let offset = UTCOffset(Seconds(3600), change: it.shift == 0 ? nil : change)
+        let policy = PowerPolicy(kind: .lifetime(.init(end: .until(secondOfDay: 22 * 3600))))
+        #expect(policy.secondsLeft(at: MonotonicTime(nanoseconds: 0), wall: wall, utcOffset: offset, memory: PolicyMemory())?.value == it.hours * 3600)
+        var now = state(1800)
+        (now.wall, now.utcOffset) = (wall, offset)
+        var memory = PolicyMemory()
+        #expect(policy.budget(for: now, memory: &memory).secondsLeft?.value == it.hours * 3600)
     }
 
     @Test("Setting the clock does not move the goal of a duration")

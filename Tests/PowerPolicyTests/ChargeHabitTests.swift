@@ -16,7 +16,7 @@ struct ChargeHabitTests {
             let online = [step / 144 - 1, step / 144].filter { $0 >= 0 }.contains { day in
                 plug(day).map { (0..<2).contains(hour - Double(day) * 24 - $0) } ?? false
             }
-            habit.observe(acOnline: online, at: WallTime(secondsSince1970: start + Double(step) * 600 - offset.value), utcOffset: offset)
+            habit.observe(acOnline: online, at: WallTime(secondsSince1970: start + Double(step) * 600 - offset.value), utcOffset: UTCOffset(offset))
         }
         return (habit, start + Double(days) * 86400 - offset.value)
     }
@@ -24,13 +24,13 @@ struct ChargeHabitTests {
     @Test("A daily habit is found, with its late end, whatever the time zone", arguments: [0.0, 3600, -18000])
     func daily(offset: Double) {
         let (habit, end) = habit(days: 10, offset: Seconds(offset)) { [18, 18.5, 17.5, 18, 19, 18, 17.5, 18, 18.5, 18][$0] }
-        let next = habit.next(at: WallTime(secondsSince1970: end + 8 * 3600), utcOffset: Seconds(offset))
+        let next = habit.next(at: WallTime(secondsSince1970: end + 8 * 3600), utcOffset: UTCOffset(Seconds(offset)))
         // At 08:00; four fifths of the charges came by half past six.
         #expect(abs(next.left.value - 10.5 * 3600) < 1, "\(next)")
         #expect(next.reason.hasPrefix("usually charged by 18:"), "\(next.reason)")
         #expect(next.reason.contains("10 of 10 days"))
         // After it, the next day's.
-        let later = habit.next(at: WallTime(secondsSince1970: end + 20 * 3600), utcOffset: Seconds(offset))
+        let later = habit.next(at: WallTime(secondsSince1970: end + 20 * 3600), utcOffset: UTCOffset(Seconds(offset)))
         #expect(abs(later.left.value - 22.5 * 3600) < 1, "\(later)")
     }
 

@@ -50,7 +50,7 @@ struct ScheduleTests {
     func hours() throws {
         let policy = try load(Self.evening)
         func kind(_ day: Int, _ hour: Double, offset: Double = 0) -> PowerPolicy.Kind {
-            policy.inForce(at: at(day, hour), utcOffset: Seconds(offset)).policy.kind
+            policy.inForce(at: at(day, hour), utcOffset: UTCOffset(Seconds(offset))).policy.kind
         }
         #expect(kind(0, 12) == .fixed(Watts(0.1)))
         #expect(kind(0, 22) == .fixed(Watts(0.02)))
@@ -77,7 +77,7 @@ struct ScheduleTests {
     func summerTime() throws {
         let policy = try load("kind = \"unlimited\"\n[[schedule]]\nfrom = \"02:15\"\nuntil = \"03:30\"\n[schedule.set]\nkind = \"fixed\"\nwatts = 1\n")
         func limited(_ utcHour: Double, _ offset: Double) -> Bool {
-            policy.inForce(at: at(0, utcHour), utcOffset: Seconds(offset * 3600)).policy.kind != .unlimited
+            policy.inForce(at: at(0, utcHour), utcOffset: UTCOffset(Seconds(offset * 3600))).policy.kind != .unlimited
         }
         // Forward: 01:59 (UTC+1) is followed by 03:00 (UTC+2); 02:15 never comes, and at 03:00 it is past it.
         #expect(!limited(0.99, 1))
@@ -88,6 +88,9 @@ struct ScheduleTests {
         #expect(limited(1.5, 1))
         #expect(!limited(2.5, 1))
         #expect(policy.untilScheduleChanges(from: at(0, 2), utcOffset: .zero) == Seconds(900))
+        // Put back at 03:00 to 02:00, a part from 02:15 is left then, 10 minutes ahead, to begin again.
+        let back = UTCOffset(Seconds(7200), change: .init(at: at(0, 1), offset: Seconds(3600)))
+        #expect(abs((policy.untilScheduleChanges(from: at(0, 1 - 1.0 / 6), utcOffset: back)?.value ?? 0) - 600) < 1e-3)
         #expect(try load("kind = \"unlimited\"\n").untilScheduleChanges(from: at(0, 2), utcOffset: .zero) == nil)
     }
 

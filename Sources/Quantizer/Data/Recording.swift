@@ -15,6 +15,8 @@ public struct Recording: Sendable {
     public let isPCM: Bool
     /// The unit that the file states, e.g. `uV`; nil where it does not.
     public let unit: String?
+    /// What the columns of a CSV are called, or their numbers from 1 where it has no heading; empty for other files.
+    public let columns: [String]
 
     /// - Parameters:
     ///   - path: the file; its name tells what it is: `.csv`, `.edf`, else WAV.
@@ -31,15 +33,15 @@ public struct Recording: Sendable {
     package init(_ bytes: [UInt8], path: String, s16Scale: Float, channel: String? = nil) throws(JouledError) {
         self.path = path
         if path.lowercased().hasSuffix(".csv") {
-            (channels, values) = try Self.table(bytes, path, channel)
+            (channels, values, columns) = try Self.table(bytes, path, channel)
             (sampleRate, isPCM, unit) = (nil, false, nil)
         } else if path.lowercased().hasSuffix(".edf") {
             let signal = try EDFSignal(bytes, path, channel)
-            (sampleRate, channels, values, isPCM, unit) = (signal.sampleRate, 1, signal.values, false, signal.unit)
+            (sampleRate, channels, values, isPCM, unit, columns) = (signal.sampleRate, 1, signal.values, false, signal.unit, [])
         } else {
             guard channel == nil else { throw JouledError(.unusableData, "\(path): a channel is chosen from EDF and CSV files only") }
             (sampleRate, channels, values, isPCM) = try Self.wave(bytes, path, s16Scale)
-            unit = nil
+            (unit, columns) = (nil, [])
         }
     }
 
@@ -82,7 +84,8 @@ public struct Recording: Sendable {
     }
 
     /// One row per sample, one column per channel; a first row that is no numbers is a heading, `#` begins a comment.
-    private static func table(_ bytes: [UInt8], _ path: String, _ channel: String?) throws(JouledError) -> (Int, [Float]) {
+    private static func table(_ bytes: [UInt8], _ path: String, _ channel: String?) throws(JouledError) -> (Int, [Float], columns: [String]) {
+        var heading: [String] = []
         var (channels, values, isFirst, chosen) = (0, [Float](), true, channel.flatMap { Int($0) }.map { $0 - 1 })
         for (index, row) in bytes.split(separator: 10, omittingEmptySubsequences: false).enumerated() {
             let text = String(decoding: row, as: UTF8.self).filter { $0 != "\r" && $0 != " " && $0 != "\t" }
@@ -91,12 +94,16 @@ public struct Recording: Sendable {
             let fields = cells.map { Float($0) }
             defer { isFirst = false }
             if isFirst, !fields.contains(where: { $0 != nil }) {
+                heading = cells.map(String.init)
                 if let channel, let column = cells.firstIndex(where: { $0 == channel.filter { $0 != " " } }) { chosen = column }
                 continue
             }
             if channels == 0 {
                 channels = fields.count
-                if let channel, !(chosen.map(fields.indices.contains) ?? false) { throw JouledError(.unusableData, "\(path): has no column '\(channel)'") }
+                if heading.count != channels { heading = (1...channels).map(String.init) }
+                if let channel, !(chosen.map(fields.indices.contains) ?? false) {
+                    throw JouledError(.unusableData, "\(path): has no column '\(channel)'; there are \(heading.joined(separator: ", "))")
+                }
             }
             guard fields.count == channels else { throw JouledError(.unusableData, "\(path):\(index + 1): has \(fields.count) values, the rows before \(channels)") }
             for (column, value) in fields.enumerated() where chosen == nil || column == chosen {
@@ -105,6 +112,6 @@ public struct Recording: Sendable {
             }
         }
         guard channels > 0 else { throw JouledError(.unusableData, "\(path): has no samples") }
-        return (chosen == nil ? channels : 1, values)
+        return (chosen == nil ? channels : 1, values, heading)
     }
 }

@@ -57,6 +57,8 @@ public let modelsInterfaceText = """
       summary: string,
       # SPDX identifier, or words.
       licence: string,
+      # What it is for, e.g. voice-activity. Models with one task may stand in for each other.
+      task: string,
       # audio, ecg, ppg or motion.
       kind: string,
       # The only rate that it takes.
@@ -69,6 +71,8 @@ public let modelsInterfaceText = """
       windowSamples: int,
       # Samples between the starts of windows.
       hopSamples: int,
+      # What each value of a result means.
+      labels: []string,
       # The baseline first.
       variants: []Variant
     )
@@ -95,8 +99,12 @@ public let policyInterfaceText = """
       kind: string,
       # The operator's own words.
       description: string,
-      # Whether it is in force.
+      # Whether it is in force now.
       active: bool,
+      # Whether it is the operator's choice, which is in force unless a client holds another.
+      chosen: bool,
+      # Whether a client's hold keeps it in force.
+      held: bool,
       # What is wrong with the file, naming line and key; empty if it is valid.
       problem: string
     )
@@ -107,14 +115,23 @@ public let policyInterfaceText = """
       policies: []Policy
     )
 
-    # Makes a policy the active one, and remembers it over restarts. A bad one changes nothing. For admins.
+    # Makes a policy the operator's choice, and remembers it over restarts. While a client holds another policy, the choice waits for
+    # that hold's end. A bad one changes nothing. For admins.
     method Set(
       # One of List.
       name: string
-    ) -> ()
+    ) -> (
+      # The policy that is in force now: the chosen one, unless a hold keeps another.
+      inForce: string
+    )
 
-    # Reads the active policy's file again. A bad one changes nothing. For admins.
-    method Reload() -> ()
+    # Reads the file of the operator's choice again, also while a hold keeps another in force. A bad one changes nothing. For admins.
+    method Reload() -> (
+      # The policy that was read again.
+      chosen: string,
+      # The policy that is in force now.
+      inForce: string
+    )
 
     # A lowest quality that is asked for.
     type Floor (
@@ -127,7 +144,7 @@ public let policyInterfaceText = """
     # Asks for floors, or for another policy, until the connection is closed or upgraded. Give one of them at least. A policy is
     # for admins. Floors that others ask for count for their own streams. Of several policies the newest holds.
     method Hold(
-      # The client's own words.
+      # The client's own words: one line, 256 bytes at most.
       reason: string,
       # At most one for each model.
       floors: ?[]Floor,

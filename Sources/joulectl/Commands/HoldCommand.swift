@@ -18,7 +18,7 @@ struct HoldCommand: ParsableCommand {
             not be started, and 128 and the signal's number if a signal ended it.
             """)
     @OptionGroup var daemon: DaemonOptions
-    @Option(help: "Why, for those who look at joulectl status.")
+    @Option(help: "Why, for those who look at joulectl status: one line, \(HoldReason.byteLimit) bytes at most.")
     var reason = ""
     @Option(help: "MODEL=QUALITY: no variant of this model below this quality (0 to 1); '*' for all models. Can be repeated.")
     var floor: [String] = []
@@ -30,6 +30,7 @@ struct HoldCommand: ParsableCommand {
     func validate() throws {
         guard !command.isEmpty else { throw ValidationError("give a command after --") }
         guard !floor.isEmpty || policy != nil else { throw ValidationError("give --floor or --policy: what is to be held") }
+        if let problem = HoldReason.problem(reason) { throw ValidationError("--reason \(problem)") }
         _ = try floors()
     }
 

@@ -16,7 +16,7 @@ struct MetricsCommand: ParsableCommand {
     @OptionGroup var daemon: DaemonOptions
     @Option(help: "Text format: prometheus or openmetrics.")
     var format = MetricsText.Format.prometheus
-    @Option(name: .shortAndLong, help: "Write to this file, readable by all, instead of standard output.", completion: .file())
+    @Option(name: .shortAndLong, help: "Write to this file, readable by all, instead of standard output (-).", completion: .file())
     var output: String?
 
     func run() throws {
@@ -25,9 +25,8 @@ struct MetricsCommand: ParsableCommand {
             let metrics = try MetricsText(
                 info: connection.call("org.varlink.service.GetInfo"), status: connection.call("io.jouled.Power.GetStatus")["status"] ?? .null,
                 streams: connection.call("io.jouled.Streams.List").list("streams"), ledger: connection.call("io.jouled.Streams.Ledger").list("entries"), format: format)
-            guard let output else { return Console.raw(metrics.text) }
             // Stale metrics are told by their file's time, so that they need not survive a power cut.
-            try AtomicFile.write(metrics.text, to: output, mode: 0o644, isDurable: false)
+            try Console.write(metrics.text, file: output ?? "-", mode: 0o644)
         }
     }
 }

@@ -13,7 +13,7 @@ struct PolicyCommand: ParsableCommand {
         defaultSubcommand: Show.self)
 
     struct Show: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "All policies; the one in force has a star.")
+        static let configuration = CommandConfiguration(abstract: "All policies; the one in force has a star, and where a hold keeps it, the chosen one waits.")
         @OptionGroup var daemon: DaemonOptions
         @OptionGroup var table: TableOptions
 
@@ -24,7 +24,9 @@ struct PolicyCommand: ParsableCommand {
                 for policy in reply.list("policies") {
                     let star = policy.flag("active") ? "*" : " "
                     let problem = policy.text("problem")
-                    Console.out("\(star) \(policy.text("name")) (\(problem.isEmpty ? policy.text("kind") : "not valid"))")
+                    let waits = policy.flag("chosen") && !policy.flag("active")
+                    let state = (policy.flag("held") ? ", held by a client" : "") + (waits ? ", chosen: waits for the hold's end" : "")
+                    Console.out("\(star) \(policy.text("name")) (\(problem.isEmpty ? policy.text("kind") : "not valid")\(state))")
                     Console.out("    \(problem.isEmpty ? policy.text("description") : problem)")
                 }
             }
@@ -32,31 +34,39 @@ struct PolicyCommand: ParsableCommand {
     }
 
     struct Set: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Put a policy in force and remember it over restarts.")
+        static let configuration = CommandConfiguration(
+            abstract: "Choose the policy and remember it over restarts.",
+            discussion: "It is in force at once, unless a client holds another policy (see joulectl status): then it waits for the hold's end.")
         @OptionGroup var daemon: DaemonOptions
         @Argument(help: "Name of the policy, as in joulectl policy show.")
         var name: String
 
         func run() throws {
             try reporting {
-                _ = try daemon.connect().call("io.jouled.Policy.Set", ["name": .string(name)])
-                Console.out("policy \(name) is in force")
+                let inForce = try daemon.connect().call("io.jouled.Policy.Set", ["name": .string(name)]).text("inForce")
+                Console.out("policy \(name) is \(inForce == name ? "in force" : waiting(inForce))")
             }
         }
     }
 
     struct Reload: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Read the policy in force again; a bad file changes nothing.")
+        static let configuration = CommandConfiguration(
+            abstract: "Read the chosen policy's file again; a bad file changes nothing.",
+            discussion: "The policy of joulectl policy set is read, also while a client holds another one. systemctl reload jouled does the same.")
         @OptionGroup var daemon: DaemonOptions
 
         func run() throws {
             try reporting {
-                _ = try daemon.connect().call("io.jouled.Policy.Reload")
-                Console.out("policy read again")
+                let reply = try daemon.connect().call("io.jouled.Policy.Reload")
+                let (chosen, inForce) = (reply.text("chosen"), reply.text("inForce"))
+                Console.out("policy \(chosen) read again\(inForce == chosen ? "" : "; it is \(waiting(inForce))")")
             }
         }
     }
 }
+
+/// That a choice is not in force, and why.
+private func waiting(_ inForce: String) -> String { "chosen, and waits: a client holds policy \(inForce), see joulectl status" }
 
 extension PolicyCommand {
     struct Diff: ParsableCommand {
@@ -81,7 +91,8 @@ struct CheckConfigCommand: ParsableCommand {
         commandName: "check-config",
         abstract: "Check jouled.toml and policy files; names file, line and key of what is wrong.",
         discussion: """
-            Without files, checks /etc/jouled/jouled.toml and every policy in its policy directory. Drop-ins (FILE.d/*.toml) are checked \
+            Without files, checks /etc/jouled/jouled.toml and every policy in its policy directory. The policy directory and the active \
+            policy must be there; with files, those that the file names. Drop-ins (FILE.d/*.toml) are checked \
             with the file that they belong to. Exit status 1 if anything is wrong.
             """)
     @Argument(help: "Files to check: a policy is told from a daemon configuration by its key 'kind'.", completion: .file(extensions: ["toml"]))
@@ -104,7 +115,7 @@ struct CheckConfigCommand: ParsableCommand {
                 let parts = policy.schedule.isEmpty ? "" : ", \(policy.schedule.count) scheduled part\(policy.schedule.count == 1 ? "" : "s") of the day"
                 Console.out("\(file)\(with): a valid \(policy.kind.name) policy\(parts)")
             } else {
-                _ = try DaemonConfiguration(reading: document)
+                try DaemonConfiguration(reading: document).findPolicies(namedIn: document)
                 Console.out("\(file)\(with): a valid daemon configuration")
             }
             return nil
@@ -118,13 +129,14 @@ struct CheckConfigCommand: ParsableCommand {
         var problems: [String] = []
         var settings = DaemonConfiguration()
         do throws(JouledError) {
-            settings = try DaemonConfiguration.load(nil, default: path)
+            let document = try ConfigDocument.loadWithDropIns(path, allowsMissing: true)
+            settings = try DaemonConfiguration(reading: document)
+            try settings.findPolicies(namedIn: document, defaults: true)
             Console.out("\(path): valid, or absent and built-in defaults hold")
         } catch {
             problems.append(error.description)
         }
         let store = PolicyStore(directory: settings.policyDirectory, stateDirectory: settings.stateDirectory)
-        if store.names().isEmpty { problems.append("\(settings.policyDirectory): no policies (*.toml) there") }
         for name in store.names() {
             if let problem = check("\(settings.policyDirectory)/\(name).toml") { problems.append(problem) }
         }

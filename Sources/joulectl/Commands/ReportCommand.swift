@@ -23,7 +23,7 @@ struct ReportCommand: ParsableCommand {
     var until: String?
     @Option(help: "Another period to compare with, FROM..UNTIL.")
     var versus: String?
-    @Option(name: .shortAndLong, help: "The page.", completion: .file(extensions: ["html"]))
+    @Option(name: .shortAndLong, help: "The page; - writes it to standard output.", completion: .file(extensions: ["html"]))
     var output: String
 
     func run() throws {
@@ -39,8 +39,9 @@ struct ReportCommand: ParsableCommand {
                 ranges.append(try Self.range(parts[0], parts[2], now))
             }
             let periods = try ranges.map { try Self.history($0, connection) }
-            try AtomicFile.write(HistoryReport(periods, timeZone: localTimeOffset()).text, to: output, mode: 0o644, isDurable: false)
-            Console.out("\(output): \(periods.map(\.summary).joined(separator: "; "))")
+            try Console.write(HistoryReport(periods, timeZone: localTimeOffset()).text, file: output, mode: 0o644)
+            let summary = periods.map(\.summary).joined(separator: "; ")
+            if output == "-" { Console.error(summary) } else { Console.out("\(output): \(summary)") }
         }
     }
 

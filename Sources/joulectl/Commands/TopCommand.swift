@@ -12,11 +12,12 @@ struct TopCommand: ParsableCommand {
         commandName: "top", abstract: "Battery, budget and streams, live. Keys: q quits, h helps.",
         discussion: "Each refresh wakes the daemon. Where standard output is no terminal, the state after one interval is printed and nothing else.")
     @OptionGroup var daemon: DaemonOptions
-    @Option(name: .shortAndLong, help: "Time between refreshes, at least 200ms.")
+    @Option(name: .shortAndLong, help: "Time between refreshes, 200ms to 1h.")
     var interval = "2s"
 
     func run() throws {
-        guard let seconds = DurationText.seconds(interval), seconds >= 0.2, seconds <= 3600 else { throw ValidationError("--interval '\(interval)': write 500ms, 2s or 1m") }
+        guard let seconds = DurationText.seconds(interval) else { throw ValidationError("--interval '\(interval)': write 500ms, 2s or 1m") }
+        guard (0.2...3600).contains(seconds) else { throw ValidationError("--interval '\(interval)' is not within 200ms to 1h: each refresh wakes the daemon") }
         try reporting {
             let connection = try daemon.connect()
             var screen = TopScreen(hasColour: Console.hasColour)

@@ -11,11 +11,12 @@ import Quantizer
 import Simulation
 import Units
 import Wire
+import Wyoming
 
 /// A parser of what comes from outside, fed with bytes that may be anything. A trap or a hang is a defect; an error is the answer
 /// that bad input gets.
 public enum FuzzTarget: String, CaseIterable, Sendable {
-    case varlink, frames, json, configuration, policy, manifest, profile, scenario, sysfs, state, energy, ledger, handover, onnx, idl, journal, habit, history, recording
+    case varlink, frames, json, configuration, policy, manifest, profile, scenario, sysfs, state, energy, ledger, handover, onnx, idl, journal, habit, history, recording, wyoming
 
     /// Runs the parser on `bytes`.
     public func run(_ bytes: [UInt8]) {
@@ -38,6 +39,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         case .habit: _ = try? ChargeHabit(persistentText: Self.text(bytes), name: "fuzz")
         case .history: for line in bytes.split(separator: 0x0A) { _ = HistoryRecord.check(Array(line)) }
         case .recording: Self.recording(bytes)
+        case .wyoming: Self.wyoming(bytes)
         case .idl: _ = try? VarlinkDefinition(parsing: Self.text(bytes))
         }
     }
@@ -127,6 +129,44 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         for channel in [nil, "2", "a"] {
             guard let recording = try? Recording(Array(bytes.dropFirst()), path: name, s16Scale: 1, channel: channel) else { continue }
             precondition(recording.channels > 0 && recording.values.count % recording.channels == 0, "\(recording.channels) channels, \(recording.values.count) values")
+        }
+    }
+
+    /// Each stream that a client opens answers with windows of its own samples.
+    private static func wyoming(_ bytes: [UInt8]) {
+        let models = [
+            ServedModel(name: "voice", version: 1, summary: "", task: .voiceActivity, labels: ["speech_probability"]),
+            ServedModel(name: "words", version: 1, summary: "", task: .wakeWord, labels: ["none", "stop"]),
+        ]
+        var parser = WyomingParser()
+        var session = WyomingSession()
+        var (end, sent) = (UInt64(0), 0)
+        func perform(_ actions: [WyomingSession.Action]) {
+            for action in actions {
+                switch action {
+                case .open:
+                    end = 0
+                    if let model = try? session.model(among: models) { perform(session.opened(model, labels: model.labels, window: 2)) }
+                case .samples(let samples):
+                    for value in samples.prefix(16) {
+                        end += 2
+                        perform(session.take(result: [Float(value) / 255, Float(bitPattern: UInt32(value) << 23)], end: end))
+                    }
+                case .finish: perform(session.finished())
+                case .send(let event): sent += event.bytes.count
+                case .describe: sent += ServedModel.info(models).bytes.count
+                case .abandon, .close: break
+                }
+            }
+        }
+        for piece in pieces(bytes) {
+            piece.withUnsafeBytes { parser.receive($0) }
+            do {
+                while let event = try parser.next() { perform(session.take(event)) }
+            } catch {
+                return perform(session.reject(error))
+            }
+            precondition(parser.pending <= 16 << 10 + 64 << 10 + 1 << 20 + bytes.count)
         }
     }
 
