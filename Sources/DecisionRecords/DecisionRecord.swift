@@ -37,7 +37,8 @@ public struct DecisionRecord: Sendable {
         }
     }
 
-    /// The newest version of the text that this code reads. It writes the oldest that can say what is to be said: 2 has `time.utcChange` besides.
+    /// The newest version of the text that this code reads. It writes the oldest that can say what is to be said: 2 has `time.utcChange` and streams'
+    /// `gate` besides.
     public static let version = 2
 
     /// Number of the first change of plan that the decision made; counts on over restarts.
@@ -53,9 +54,12 @@ public struct DecisionRecord: Sendable {
         self.outcome = outcome
     }
 
+    /// Whether the first version can say it all.
+    private var isPlain: Bool { inputs.state.utcOffset.change == nil && inputs.streams.allSatisfy { $0.request.gate == nil } }
+
     /// The record as one line of JSON.
     public var text: String {
-        var object: JSONObject = ["v": JSONValue(inputs.state.utcOffset.change == nil ? 1 : 2), "number": JSONValue(number)]
+        var object: JSONObject = ["v": JSONValue(isPlain ? 1 : 2), "number": JSONValue(number)]
         InputsWriter(inputs).write(to: &object)
         object["plan"] = .object(outcome.json)
         object["sum"] = .string(Self.checksum(of: object))

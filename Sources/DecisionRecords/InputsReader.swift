@@ -128,12 +128,13 @@ enum InputsReader {
             guard let id = UInt64(exactly: try object.integer("id")) else { throw object.error("id", "is below 0") }
             let hop = try object.number("hop")
             guard hop > 0 else { throw object.error("hop", "must be more than 0") }
-            let request = StreamRequest(
+            var request = StreamRequest(
                 id: id, name: try object.string("name"), model: models[index].name, hopTime: Seconds(hop),
                 latencyTolerance: Seconds(try object.number("tolerance")), floor: try object.optionalNumber("floor"),
                 weight: try object.optionalNumber("weight"), critical: try object.optionalFlag("critical"),
                 pinnedVariant: try object.optionalString("variant"), variants: models[index].variants, cadences: models[index].cadences,
                 pacing: try object.optionalFlag("perWindow") == true ? .perWindow : .coalesced)
+            request.gate = try gate(&object)
             var current: DecisionInputs.Choice?
             let choice = try object.array("current")
             if !choice.isEmpty { current = try .init(.array(choice), in: object, "current") }
@@ -146,6 +147,15 @@ enum InputsReader {
         let ids = streams.map(\.request.id)
         guard zip(ids, ids.dropFirst()).allSatisfy(<) else { throw reader.error("streams", "are not in the order of their numbers") }
         return streams
+    }
+
+    private static func gate(_ object: inout RecordReader) throws(JouledError) -> StreamRequest.Gate? {
+        let pair = try object.array("gate")
+        guard !pair.isEmpty else { return nil }
+        guard pair.count == 2, let stream = pair[0].intValue.flatMap({ UInt64(exactly: $0) }), let duty = pair[1].exactNumber, (0...1).contains(duty) else {
+            throw object.error("gate", "is no stream with a share of time")
+        }
+        return .init(stream: stream, duty: duty)
     }
 
     private static func model(

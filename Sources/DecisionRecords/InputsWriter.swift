@@ -129,6 +129,7 @@ struct InputsWriter {
         if let critical = request.critical { object["critical"] = .bool(critical) }
         if let pinned = request.pinnedVariant { object["variant"] = .string(pinned) }
         if request.pacing == .perWindow { object["perWindow"] = true }
+        if let gate = request.gate { object["gate"] = [JSONValue(gate.stream), JSONValue(exact: gate.duty)] }
         if let current = stream.current { object["current"] = current.json }
         return object
     }

@@ -118,7 +118,8 @@ public struct WhatIf: Sendable {
             let isSame = known.map { $0.choice?.variant == choice?.variant && $0.choice?.unit == choice?.unit } ?? false
             running[id] = Running(
                 account: known?.account ?? account(of: stream), from: now,
-                recorded: Self.rate(was, recorded.options[id], stream.request), other: Self.rate(choice, outcome.options[id], stream.request),
+                recorded: Self.rate(was, recorded.options[id], stream.request) { record.outcome.choices[$0] ?? nil != nil },
+                other: Self.rate(choice, outcome.options[id], stream.request) { outcome.choice(of: $0) != nil },
                 choice: choice, since: isSame ? known?.since ?? now : known == nil && choice == nil ? stream.openedAt : now)
         }
         if !difference.streams.isEmpty { differences.append(difference) }
@@ -129,9 +130,12 @@ public struct WhatIf: Sendable {
         return accounts.count - 1
     }
 
-    private static func rate(_ choice: DecisionInputs.Choice?, _ options: [RunOption]?, _ request: StreamRequest) -> Rate? {
+    private static func rate(
+        _ choice: DecisionInputs.Choice?, _ options: [RunOption]?, _ request: StreamRequest, runs: (UInt64) -> Bool
+    ) -> Rate? {
         guard let choice, let option = options?.first(where: { DecisionInputs.Choice($0.plan) == choice })?.plan else { return nil }
-        return Rate(power: option.power, quality: option.quality, pace: 1 / (request.hopTime.value * Double(choice.cadence)))
+        let duty = request.duty(runs)
+        return Rate(power: option.power * duty, quality: option.quality, pace: duty / (request.hopTime.value * Double(choice.cadence)))
     }
 
     private mutating func settle(_ stream: UInt64, upTo now: MonotonicTime) {

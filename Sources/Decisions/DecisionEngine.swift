@@ -73,6 +73,8 @@ public struct DecisionEngine: Sendable {
         public var rules: PowerPolicy.ModelRules
         /// False until the first decision placed it.
         public var isPlaced = false
+        /// Share of time that it is reckoned to be awake; the option's power and time are of it. 1 but behind a gate that runs.
+        public var duty = 1.0
     }
 
     /// A stream whose placement a decision changed.
@@ -222,6 +224,9 @@ public struct DecisionEngine: Sendable {
         placements[id] = placement
     }
 
+    /// How much of the time a stream is awake behind its gate, as the caller learned; counts from the next plan on.
+    public mutating func setDuty(_ duty: Double, of id: UInt64) { placements[id]?.request.gate?.duty = duty }
+
     /// Takes a unit's factor that the caller told from a meter which feeds more than inference.
     public mutating func adopt(metered factor: Double, variance: Double, of unit: String) {
         energy.adopt(unit: unit, factor: factor, variance: variance, basis: .metered)
@@ -291,15 +296,24 @@ public struct DecisionEngine: Sendable {
         var changes: [Change] = []
         for assignment in plan.assignments {
             guard var placement = placements[assignment.stream] else { continue }
-            let chosen = assignment.option.flatMap { option in
+            var chosen = assignment.option.flatMap { option in
                 outcome.options[assignment.stream]?.first { $0.plan.sameChoice(as: option) }
+            }
+            if let planned = assignment.option {
+                // Behind a gate that runs, what is planned is less than what the option takes.
+                let isBehind = chosen.map { $0.plan.power != planned.power || $0.plan.utilization != planned.utilization } ?? false
+                placement.duty = isBehind ? placement.request.gate?.duty ?? 1 : 1
+                chosen?.plan.power = planned.power
+                chosen?.plan.utilization = planned.utilization
+            } else {
+                placement.duty = placement.request.duty { gate in plan.assignments.contains { $0.stream == gate && $0.option != nil } }
             }
             if let change = Self.change(assignment.stream, placement, to: chosen) {
                 changes.append(change)
                 if change.from?.plan.variant != chosen?.plan.variant || change.from?.plan.unit != chosen?.plan.unit { placement.since = now }
             }
             placement.option = chosen
-            placement.reason = assignment.reason
+            placement.reason = assignment.reason + gateText(placement)
             placement.runnerUp = assignment.runnerUp.map(Self.text) ?? ""
             placement.isPlaced = true
             placements[assignment.stream] = placement
@@ -324,6 +338,14 @@ public struct DecisionEngine: Sendable {
             trigger: trigger, policyName: policyName, policy: policy, memory: memory,
             state: powerState(at: now, wall: wall, utcOffset: utcOffset), streams: streams, energy: energy,
             latency: latency, limits: limits, quarantined: failed, lastPrice: lastPrice)
+    }
+
+    /// What a stream's gate has to do with how it runs.
+    private func gateText(_ placement: Placement) -> String {
+        guard let gate = placement.request.gate, placement.option != nil, let other = placements[gate.stream] else { return "" }
+        let name = other.request.name.isEmpty ? "stream \(gate.stream)" : other.request.name
+        return placement.duty < 1
+            ? "; asleep behind \(name): awake \(percent(placement.duty)) of the time" : "; its gate \(name) does not run, so that it is always awake"
     }
 
     /// What another policy, one with a goal, would look ahead to: a day.

@@ -39,7 +39,7 @@ extension DecisionInputs {
         var memory = memory
         state.least = least(options)
         var price = lastPrice
-        let worth = state.outlook == nil ? nil : Worth(demands, rest: state.rest, near: lastPrice)
+        let worth = state.outlook == nil ? nil : Worth(demands.map(\.expected), rest: state.rest, near: lastPrice)
         if let worth, let left = policy.secondsLeft(at: now, wall: state.wall, utcOffset: state.utcOffset, memory: memory, nextCharge: state.nextCharge) {
             price = worth.price
             (state.rungs, state.ordinary) = worth.rungs(lasting: streams.map { expectedLife($0, left, at: now) / max(left, Seconds(1)) })
@@ -65,7 +65,8 @@ extension DecisionInputs {
         streams.reduce(.zero) { sum, stream in
             guard let current = stream.current, let profile = stream.request.profile(of: current) else { return sum }
             let period = stream.request.hopTime * Double(current.cadence)
-            return sum + profile.perWindow(coalescing: current.coalescing).energy / period * energy.scale(of: current.unit).factor
+            let duty = stream.request.duty { gate in streams.contains { $0.request.id == gate && $0.current != nil } }
+            return sum + profile.perWindow(coalescing: current.coalescing).energy / period * energy.scale(of: current.unit).factor * duty
         }
     }
 
@@ -75,8 +76,11 @@ extension DecisionInputs {
             id: stream.request.id, name: stream.request.name, model: stream.request.model, weight: rules.weight,
             floor: rules.floor, critical: rules.critical, latencyTolerance: stream.request.latencyTolerance,
             options: options.map(\.plan), current: stream.current.map(PlanOption.init),
-            secondsSinceSwitch: stream.isPlaced || stream.current != nil ? now.since(stream.since) : Seconds(.infinity))
+            secondsSinceSwitch: stream.isPlaced || stream.current != nil ? now.since(stream.since) : Seconds(.infinity),
+            gate: stream.request.gate.flatMap { gate in hasStream(gate.stream) ? .init(stream: gate.stream, duty: gate.duty) : nil })
     }
+
+    private func hasStream(_ id: UInt64) -> Bool { streams.contains { $0.request.id == id } }
 
     /// What streams that must not pause need at least.
     private func least(_ options: [UInt64: [RunOption]]) -> Watts {
@@ -85,7 +89,7 @@ extension DecisionInputs {
             let rules = policy.rules(for: stream.request)
             guard rules.critical else { continue }
             let cheapest = (options[stream.request.id] ?? []).filter { $0.plan.variantQuality >= rules.floor }.map(\.plan.power).min()
-            least += cheapest ?? .zero
+            least += (cheapest ?? .zero) * stream.request.duty(hasStream)
         }
         return least
     }
@@ -129,6 +133,16 @@ extension PlanOption {
         self.init(
             variant: choice.variant, unit: choice.unit, cadence: choice.cadence, coalescing: choice.coalescing, quality: 0,
             variantQuality: 0, power: .zero, utilization: 0, latencyP99: .zero)
+    }
+}
+
+extension StreamDemand {
+    /// With what its options take on average while its gate runs, as gates mostly do.
+    fileprivate var expected: StreamDemand {
+        guard let gate else { return self }
+        var demand = self
+        for index in options.indices { demand.options[index].power = options[index].power * gate.duty }
+        return demand
     }
 }
 

@@ -118,7 +118,7 @@ extension DecisionEngine {
         for id in placements.keys.sorted() {
             guard let placement = placements[id], let option = placement.option else { continue }
             let period = placement.request.hopTime * Double(option.plan.cadence)
-            let power = option.profile.perWindow(coalescing: option.plan.coalescing).energy / period
+            let power = option.profile.perWindow(coalescing: option.plan.coalescing).energy / period * placement.duty
             watts = watts + power * energy.scale(of: option.plan.unit).factor
             if let index = profiled.firstIndex(where: { $0.unit == option.plan.unit }) {
                 profiled[index].watts = profiled[index].watts + power

@@ -24,6 +24,19 @@ public struct StreamRequest: Sendable, Equatable {
     public var cadences: [Cadence]
     /// What its options' lateness and energy are made of.
     public var pacing: Pacing
+    /// What lets the stream sleep; nil: it is always awake.
+    public var gate: Gate?
+
+    /// Another stream that lets this one sleep.
+    public struct Gate: Sendable, Equatable {
+        public var stream: UInt64
+        /// Share of time that this stream is awake while the other runs, as learned so far, 0 to 1.
+        public var duty: Double
+        public init(stream: UInt64, duty: Double) {
+            self.stream = stream
+            self.duty = duty
+        }
+    }
 
     public enum Pacing: Sendable, Equatable {
         /// Windows may wait for one another and share a wake-up; waiting counts as lateness.
@@ -63,8 +76,9 @@ public struct StreamRequest: Sendable, Equatable {
     public init(
         id: UInt64, name: String, model: String, hopTime: Seconds, latencyTolerance: Seconds, floor: Double? = nil,
         weight: Double? = nil, critical: Bool? = nil, pinnedVariant: String? = nil, variants: [Variant], cadences: [Cadence],
-        pacing: Pacing = .coalesced
+        pacing: Pacing = .coalesced, gate: Gate? = nil
     ) {
+        self.gate = gate
         self.pacing = pacing
         self.id = id
         self.name = name
@@ -78,6 +92,12 @@ public struct StreamRequest: Sendable, Equatable {
         self.variants = variants
         self.cadences = cadences
     }
+}
+
+extension StreamRequest {
+    /// Share of time that the stream is awake.
+    /// - Parameter runs: whether a stream runs.
+    public func duty(_ runs: (UInt64) -> Bool) -> Double { gate.map { runs($0.stream) ? $0.duty : 1 } ?? 1 }
 }
 
 /// One way to run a stream: an option of the planner with how its socket is read.

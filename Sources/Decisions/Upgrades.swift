@@ -55,9 +55,12 @@ extension DecisionEngine {
         guard let placement = placements[id], let latest else { return [] }
         let current = placement.option?.plan
         var candidates: [Upgrade] = []
-        for option in betterOptions(placement) {
+        for var option in betterOptions(placement) {
+            // On average, behind a gate.
+            option.plan.power = option.plan.power * placement.duty
+            option.plan.utilization *= placement.duty
             // What runs is priced as it is now, too: a factor that was learned meanwhile is no difference between options.
-            let own = placement.option.map { energy.predict($0.profile, coalescing: $0.plan.coalescing).joules / (placement.request.hopTime * Double($0.plan.cadence)) }
+            let own = placement.option.map { energy.predict($0.profile, coalescing: $0.plan.coalescing).joules / (placement.request.hopTime * Double($0.plan.cadence)) * placement.duty }
             let more = option.plan.power - (own ?? .zero)
             candidates.append(Upgrade(option: option, morePower: more, obstacles: obstacles(option, more, placement, latest, at: now)))
         }

@@ -18,6 +18,8 @@ final class Socket {
         var readable = false
         var writable = false
         var extraReadable = false
+        /// The second socket can be read or written.
+        var otherReady = false
         /// A signal arrived, so that the caller may look whether it should stop.
         var interrupted = false
     }
@@ -94,9 +96,15 @@ final class Socket {
     }
 
     /// Waits until the socket can be read (or written, or `extra` can be read), or `deadline` passes.
-    func wait(write: Bool, extra: Int32? = nil, until deadline: MonotonicTime?) throws(JouledError) -> Ready {
-        var polled = [pollfd(fd: descriptor, events: Int16(POLLIN) | (write ? Int16(POLLOUT) : 0), revents: 0)]
-        if let extra { polled.append(pollfd(fd: extra, events: Int16(POLLIN), revents: 0)) }
+    /// - Parameter other: a second socket that is moved on meanwhile, and whether there is something to write to it; the wait ends when
+    ///   it is ready, too.
+    func wait(
+        write: Bool, extra: Int32? = nil, other: (socket: Socket, write: Bool)? = nil, until deadline: MonotonicTime?
+    ) throws(JouledError) -> Ready {
+        func asked(_ descriptor: Int32, _ write: Bool) -> pollfd { pollfd(fd: descriptor, events: Int16(POLLIN) | (write ? Int16(POLLOUT) : 0), revents: 0) }
+        // What is not asked for has no descriptor, and poll leaves it alone.
+        var polled = [asked(descriptor, write), pollfd(fd: extra ?? -1, events: Int16(POLLIN), revents: 0)]
+        if let other { polled.append(asked(other.socket.descriptor, other.write)) }
         let timeout = deadline.map { Self.milliseconds(until: $0) } ?? -1
         let count = poll(&polled, nfds_t(polled.count), timeout)
         var ready = Ready()
@@ -108,7 +116,8 @@ final class Socket {
         // An error or hang-up is found by trying to read, which tells more than poll does.
         ready.readable = polled[0].revents & ~Int16(POLLOUT) != 0
         ready.writable = polled[0].revents & Int16(POLLOUT) != 0
-        ready.extraReadable = polled.count > 1 && polled[1].revents != 0
+        ready.extraReadable = polled[1].revents != 0
+        ready.otherReady = polled.count > 2 && polled[2].revents != 0
         return ready
     }
 

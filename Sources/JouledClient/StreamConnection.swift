@@ -51,6 +51,8 @@ public final class StreamConnection {
     /// Asked when a signal arrives; true stops a `pump`, and ends the input of a `run`.
     public var shouldStop: () -> Bool = { false }
 
+    /// Another stream that gets the same samples, and who hears what it tells.
+    private var companion: (stream: StreamConnection, handle: (StreamEvent) -> Void)?
     private let socket: Socket
     private var parser = FrameParser(role: .client)
     private var writer = FrameWriter()
@@ -88,6 +90,23 @@ public final class StreamConnection {
     /// How many bytes wait to be written.
     public var queuedBytes: Int { sending.count - sent + writer.bytes.count }
 
+    /// Gives another stream of the same sample format everything that is sent on this one from now on, first: its gate, which then has heard
+    /// before this stream waits for its word. It moves along whenever this stream does; if it ends, this one goes on.
+    ///
+    /// - Parameters:
+    ///   - other: a stream on which nothing was sent yet. Its sample index becomes this one's.
+    ///   - handle: gets each of its events.
+    public func feed(alongside other: StreamConnection, _ handle: @escaping (StreamEvent) -> Void) throws(JouledError) {
+        guard other.sampleSize == sampleSize else {
+            throw JouledError(.misuse, "samples of \(sampleSize) bytes cannot go to a stream of \(other.sampleSize)")
+        }
+        other.nextSampleIndex = nextSampleIndex
+        companion = (other, handle)
+    }
+
+    /// Says that the first sample is not that of index 0, for a stream that joins another's signal later. Before the first sample only.
+    public func begin(at index: UInt64) { if nextSampleIndex == 0, !hasEnded { nextSampleIndex = index } }
+
     /// The socket, for callers that wait for several; what to do with it then is `pump(until: .now)`.
     public var descriptor: Int32 { socket.descriptor }
 
@@ -102,6 +121,7 @@ public final class StreamConnection {
     /// Queues samples. The bytes may end within a sample, which the next call continues.
     public func send(_ bytes: UnsafeRawBufferPointer, at time: MonotonicTime = SystemClocks().monotonic()) {
         guard !hasEnded else { return }
+        companion?.stream.send(bytes, at: time)
         var rest = bytes[...]
         if !remainder.isEmpty {
             let taken = rest.prefix(sampleSize - remainder.count)
@@ -128,6 +148,7 @@ public final class StreamConnection {
     /// Queues word that `lost` samples will never come.
     public func sendGap(lost: UInt64) {
         guard !hasEnded else { return }
+        companion?.stream.sendGap(lost: lost)
         writer.gap(lost: lost, sampleIndex: nextSampleIndex, time: SystemClocks().monotonic())
         nextSampleIndex &+= lost
     }
@@ -135,6 +156,7 @@ public final class StreamConnection {
     /// Queues the wish for results of all that was sent.
     public func flush() {
         guard !hasEnded else { return }
+        companion?.stream.flush()
         writer.flush(sampleIndex: nextSampleIndex, time: SystemClocks().monotonic())
     }
 
@@ -142,6 +164,7 @@ public final class StreamConnection {
     public func end() {
         guard !hasEnded else { return }
         hasEnded = true
+        companion?.stream.end()
         writer.end(sampleIndex: nextSampleIndex, time: SystemClocks().monotonic())
     }
 
@@ -165,19 +188,20 @@ public final class StreamConnection {
             hasEvent = hasEvent || count > 0
             if isClosed { return goal == .closed ? .reached : .closed }
             try write()
+            try moveCompanion()
             switch goal {
-            case .written where queuedBytes == 0: return .reached
+            case .written where queuedBytes == 0 && (companion?.stream.unsentBytes ?? 0) == 0: return .reached
             case .event where hasEvent: return .reached
             case .now:
                 guard try read() else { return .reached }
                 continue
             default: break
             }
-            let ready = try socket.wait(write: queuedBytes > 0 && !isDeaf, until: deadline)
+            let ready = try socket.wait(write: queuedBytes > 0 && !isDeaf, other: companion?.stream.readiness, until: deadline)
             if ready.interrupted, shouldStop() { return .stopped }
             if ready.readable {
                 _ = try read()
-            } else if !ready.writable, let deadline, deadline <= SystemClocks().monotonic() {
+            } else if !ready.writable, !ready.otherReady, let deadline, deadline <= SystemClocks().monotonic() {
                 return .timedOut
             }
         }
@@ -214,8 +238,10 @@ public final class StreamConnection {
         input: while !isClosed {
             guard try deliver(handle) else { return }
             try write()
+            try moveCompanion()
+            let queued = max(queuedBytes, companion?.stream.unsentBytes ?? 0)
             let ready = try socket.wait(
-                write: queuedBytes > 0 && !isDeaf, extra: queuedBytes < Self.highWater ? descriptor : nil, until: nil)
+                write: queuedBytes > 0 && !isDeaf, extra: queued < Self.highWater ? descriptor : nil, other: companion?.stream.readiness, until: nil)
             if ready.interrupted, shouldStop() { break }
             if ready.readable { _ = try read() }
             guard ready.extraReadable else { continue }
@@ -251,6 +277,28 @@ public final class StreamConnection {
         guard outcome != .stopped, !hasError, !isComplete else { return }
         let reason = closingReason.map { ": \($0)" } ?? " without a reason"
         throw JouledError(.disconnected, "jouled closed the stream before all samples were answered\(reason)")
+    }
+
+    /// Bytes that wait for a daemon that still takes some.
+    private var unsentBytes: Int { isClosed || isDeaf ? 0 : queuedBytes }
+
+    /// What a wait for both streams asks of this one; nil once it is closed.
+    private var readiness: (socket: Socket, write: Bool)? { isClosed ? nil : (socket, unsentBytes > 0) }
+
+    /// Moves the other stream's bytes, as far as they can be moved at once.
+    private func moveCompanion() throws(JouledError) {
+        guard let (stream, handle) = companion else { return }
+        func deliver() {
+            let events = stream.events
+            stream.events = []
+            for event in events { handle(event) }
+        }
+        deliver()
+        while !stream.isClosed {
+            try stream.write()
+            guard try stream.read() else { break }
+            deliver()
+        }
     }
 
     private func deliver(_ handle: (StreamEvent) throws(JouledError) -> Bool) throws(JouledError) -> Bool {

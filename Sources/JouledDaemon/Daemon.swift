@@ -132,6 +132,7 @@ public actor Daemon {
             return Handover(directory: configuration.volatileDirectory).discard()
         }
         let left = Handover(directory: configuration.volatileDirectory).take(journal)
+        var adopted: [Scheduler.Inherited] = []
         for (id, descriptor) in inherited.sorted(by: { $0.key < $1.key }) {
             manager.forget(name: Handover.name(of: id))
             // Passed descriptors are inheritable and may block.
@@ -141,8 +142,9 @@ public actor Daemon {
                 Glibc.close(descriptor)
                 continue
             }
-            await scheduler.adopt(stream, id: id, on: descriptor, from: peer)
+            adopted.append(.init(id: id, left: stream, descriptor: descriptor, peer: peer))
         }
+        await scheduler.adopt(adopted)
         inherited = [:]
     }
 

@@ -4,6 +4,7 @@ import EnergyModel
 import ModelStore
 import Planner
 import PowerPolicy
+import StreamSessions
 import Systemd
 import Units
 import Wire
@@ -31,6 +32,9 @@ struct DecisionEntry: Sendable {
     let runnerUp: String
     let reason: String
     let budgetReason: String
+    /// Share of time that it is reckoned to be awake, behind a gate; nil without one.
+    let duty: Double?
+    let gate: UInt64?
     private let streamFields: [JournalRecord.Field]
 
     init(
@@ -58,6 +62,8 @@ struct DecisionEntry: Sendable {
         runnerUp = placement.runnerUp
         reason = placement.reason
         budgetReason = decision.budget.reason
+        gate = stream.gate?.contract.stream
+        duty = stream.gate == nil ? nil : placement.duty
         streamFields = stream.journalFields
     }
 
@@ -68,14 +74,14 @@ struct DecisionEntry: Sendable {
             "from": .string(from), "to": .string(to), "budgetWatts": budget.map { .double($0.value) } ?? .null,
             "charge": charge.map { .double($0) } ?? .null, "predictedWatts": .double(predicted.value),
             "quality": .double(quality), "bindingConstraint": .string(bindingConstraint), "runnerUp": .string(runnerUp),
-            "reason": .string(reason),
+            "reason": .string(reason), "gate": gate.map { JSONValue($0) } ?? .null, "duty": duty.map { .double($0) } ?? .null,
         ]
     }
 
     func journalRecord(policy: String) -> JournalRecord {
         JournalRecord(
             .notice, "Stream \(stream) (\(streamName)): \(from) -> \(to): \(reason)", messageID: MessageID.planChanged,
-            fields: streamFields + [
+            fields: streamFields + (duty.map { [.init("JOULED_DUTY", decimal($0, places: 4))] } ?? []) + [
                 .init("JOULED_DECISION", "\(number)"),
                 .init(JournalFields.plan, "\(plan)"),
                 .init("JOULED_TRIGGER", trigger),

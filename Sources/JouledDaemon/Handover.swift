@@ -14,6 +14,8 @@ package struct Handover: Sendable {
         /// The bundle's version that it runs.
         var version: Int
         var position: StreamPosition
+        /// Its gate, which need not have come through itself.
+        var gate: StreamGate?
     }
 
     /// What `stop` needs to hand streams over.

@@ -1,3 +1,4 @@
+import ModelStore
 import StreamSessions
 import Units
 import Wire
@@ -12,6 +13,7 @@ extension Handover.Stream {
             "pendingBytes": .string(hex(position.pendingBytes)), "values": .string(hex(position.values)),
             "nextWindowStart": JSONValue(position.nextWindowStart), "windowNumber": JSONValue(position.windowNumber),
             "hasOrigin": .bool(position.hasOrigin), "states": JSONValue(position.states.map(hex)), "backlog": .string(hex(position.backlog)),
+            "told": position.gate.map { .object($0.json) } ?? .null, "gate": gate.map { .object($0.keptJSON) } ?? .null,
         ]
     }
 
@@ -33,7 +35,8 @@ extension Handover.Stream {
                     ordinal: ordinal, header: header, received: Int(received),
                     partialGap: gap.enumerated().reduce(0) { $0 | UInt64($1.element) << UInt64(8 * $1.offset) }),
                 pendingBytes: pending, values: values, nextWindowStart: start, windowNumber: number, hasOrigin: hasOrigin,
-                states: states.compactMap { $0 }, backlog: backlog))
+                states: states.compactMap { $0 }, backlog: backlog, gate: value["told"].flatMap(GateMemory.init)),
+            gate: value["gate"].flatMap(StreamGate.init))
     }
 }
 
@@ -50,7 +53,54 @@ extension OpenRequest {
         if let weight { object["weight"] = .double(weight) }
         if let critical { object["critical"] = .bool(critical) }
         if let variant { object["variant"] = .string(variant) }
+        if let gate { object["gate"] = .object(gate.json) }
         return object
+    }
+}
+
+extension GateMemory {
+    var json: JSONObject {
+        [
+            "spans": .array(spans.map { JSONValue($0) }), "settled": JSONValue(settled), "hearing": hearing.map { JSONValue($0) } ?? .null, "hasSlept": .bool(hasSlept),
+            "finish": finish.map { JSONValue($0) } ?? .null,
+        ]
+    }
+
+    /// nil if there is none, or it is not whole: the gate is then listened to anew.
+    init?(_ value: JSONValue) {
+        guard let array = value["spans"]?.arrayValue, let settled = value["settled"]?.intValue.flatMap({ UInt64(exactly: $0) }),
+            let hasSlept = value["hasSlept"]?.boolValue
+        else { return nil }
+        let spans = array.compactMap { $0.intValue.flatMap { UInt64(exactly: $0) } }
+        guard spans.count == array.count, spans.count.isMultiple(of: 2) else { return nil }
+        func index(_ key: String) -> UInt64? { value[key]?.intValue.flatMap { UInt64(exactly: $0) } }
+        self.init(spans: spans, settled: settled, hearing: index("hearing"), hasSlept: hasSlept, finish: index("finish"))
+    }
+}
+
+extension StreamGate {
+    var keptJSON: JSONObject {
+        [
+            "stream": JSONValue(contract.stream), "output": JSONValue(contract.output), "threshold": .double(Double(contract.threshold)),
+            "preroll": .double(contract.preroll.value), "hold": .double(contract.hold.value), "gateRateHz": JSONValue(contract.gateRateHz),
+            "rateHz": JSONValue(contract.rateHz), "reserve": .double(contract.reserve.value), "model": .string(model), "label": .string(label),
+        ]
+    }
+
+    /// nil if there is none, or anything is missing or impossible: the stream then goes on always awake.
+    init?(_ value: JSONValue) {
+        func number(_ key: String, to most: Double) -> Double? { value[key]?.doubleValue.flatMap { (0...most).contains($0) ? $0 : nil } }
+        func count(_ key: String, in range: ClosedRange<Int64>) -> Int? { value[key]?.intValue.flatMap { range.contains($0) ? Int($0) : nil } }
+        guard let stream = count("stream", in: 0...Int64.max), let output = count("output", in: 0...Int64(Int32.max)), let threshold = value["threshold"]?.doubleValue,
+            let preroll = number("preroll", to: ModelManifest.Gate.longestPreroll.value), let hold = number("hold", to: ModelManifest.Gate.longestHold.value),
+            let gateRate = count("gateRateHz", in: 1...1_000_000), let rate = count("rateHz", in: 1...1_000_000),
+            let reserve = number("reserve", to: Self.longestReserve.value), let model = value["model"]?.stringValue, let label = value["label"]?.stringValue
+        else { return nil }
+        self.init(
+            contract: GateContract(
+                stream: UInt64(stream), output: output, threshold: Float(threshold), preroll: Seconds(preroll), hold: Seconds(hold), gateRateHz: gateRate,
+                rateHz: rate, reserve: Seconds(reserve)),
+            model: model, label: label)
     }
 }
 

@@ -11,10 +11,12 @@ import Wire
 /// What the scheduler knows of a stream.
 struct OpenStream: Sendable {
     let id: UInt64
-    let request: OpenRequest
+    private(set) var request: OpenRequest
     let model: HostedModel
     let peer: Peer
-    let contract: StreamContract
+    private(set) var contract: StreamContract
+    /// What lets it sleep; nil: it is always awake.
+    private(set) var gate: StreamGate?
     /// All variants of the model; results name theirs by index.
     let variantNames: [String]
     /// Loaded variants by name: the one in use, and while it changes, the next.
@@ -50,6 +52,15 @@ struct OpenStream: Sendable {
         statistics = StreamStatistics(variantCount: names.count)
     }
 
+    /// Puts the stream behind a gate, from its first sample on.
+    mutating func put(behind gate: StreamGate) {
+        self.gate = gate
+        contract.gate = gate.contract
+        // The number stays over a restart; another stream may get the name.
+        request.gate?.stream = gate.contract.stream
+        request.gate?.name = nil
+    }
+
     /// The stream's name, or its model's.
     var displayName: String { request.name.isEmpty ? model.bundle.manifest.name : request.name }
 
@@ -57,14 +68,17 @@ struct OpenStream: Sendable {
     var engineRequest: StreamRequest {
         let manifest = model.bundle.manifest
         return StreamRequest(
-            id: id, name: displayName, model: manifest.name, hopTime: contract.hopTime, latencyTolerance: contract.latencyTolerance,
+            id: id, name: displayName, model: manifest.name, hopTime: contract.hopTime,
+            // What the gate takes is no longer there for windows to wait for one another.
+            latencyTolerance: contract.latencyTolerance - (contract.gate?.reserve ?? .zero),
             floor: request.floor, weight: request.weight, critical: request.critical, pinnedVariant: request.variant,
             variants: manifest.usableVariants.compactMap { variant in
                 let profiles = model.profile.options.filter { $0.variant == variant.name }
                 return profiles.isEmpty ? nil : .init(
                     name: variant.name, quality: variant.quality, profiles: profiles, artefact: artefact(variant.name))
             },
-            cadences: manifest.cadences.map { .init(multiple: $0.multiple, quality: $0.quality) })
+            cadences: manifest.cadences.map { .init(multiple: $0.multiple, quality: $0.quality) },
+            gate: gate.map { .init(stream: $0.contract.stream, duty: GateDuties.prior) })
     }
 
     /// What a variant is beside its name.
@@ -83,16 +97,18 @@ struct OpenStream: Sendable {
             "latencyToleranceMs": JSONValue(Int(contract.latencyTolerance.milliseconds.rounded())),
             "outputs": .array(
                 manifest.outputs.map { ["name": .string($0.tensor.name), "labels": JSONValue($0.labels)] }),
-            "variants": JSONValue(variantNames),
+            "variants": JSONValue(variantNames), "gate": gate.map { .object($0.json) } ?? .null,
         ]
     }
 
     var journalFields: [JournalRecord.Field] {
-        [
+        var fields: [JournalRecord.Field] = [
             .init("JOULED_STREAM", "\(id)"), .init("JOULED_STREAM_NAME", displayName),
             .init("JOULED_MODEL", "\(model.bundle.manifest.name)/\(model.bundle.manifest.version)"),
             .init("JOULED_PEER_UID", "\(peer.uid)"),
         ]
+        if let gate { fields.append(.init("JOULED_GATE", "\(gate.contract.stream)")) }
+        return fields
     }
 }
 

@@ -56,13 +56,14 @@ actor Scheduler {
     var subscribers: [Topic: [UInt64: Subscriber]] = [:]
     var revisions: [Topic: Int] = [:]
     /// Why a variant is not used any more, by model, variant and artefact.
-    private var failures: [String: String] = [:]
+    var failures: [String: String] = [:]
     /// The goal as it was journaled last.
     var goal = Budget.Goal.none
     private var wasLimited = false
     var isStopping = false
     var holds = Holds()
     var habitFile: HabitFile
+    var dutyFile: DutyFile
 
     /// CPU time after which a window is taken for stuck, as a multiple of what the profile says of a cold one: far beyond it on the slowest
     /// clock, too.
@@ -101,6 +102,8 @@ actor Scheduler {
                 minimumDwell: configuration.power.dwell,
                 restWindow: configuration.power.pollInterval * 15))
         habitFile = HabitFile(path: configuration.stateDirectory + "/charging")
+        dutyFile = DutyFile(path: configuration.stateDirectory + "/gates")
+        dutyFile.load(journal)
         if let known = learning.load(journal) { engine.restore(known) }
         if let known = habitFile.load(journal) { engine.restore(known) }
         if let memory = earlier.plan?.memory(for: engine, at: startedAt, .now(clocks)) { engine.restore(memory) }
@@ -122,13 +125,15 @@ actor Scheduler {
         if streams.isEmpty { await catchUp() }
         // Other clients may have opened theirs while the bundle was read.
         try checkRoom(for: peer)
-        let stream = try OpenStream(id: id, request: request, model: hosted, peer: peer)
+        var stream = try OpenStream(id: id, request: request, model: hosted, peer: peer)
+        if let gate = try gate(for: stream) { stream.put(behind: gate) }
         if let reason = unusable(stream) {
             throw VarlinkError("io.jouled.Streams.ModelUnavailable", ["model": .string(request.model), "reason": .string(reason)])
         }
         streams[id] = stream
         if streams.count == 1 { timer?.arm(at: clocks.monotonic().advanced(by: configuration.power.pollInterval), accuracy: configuration.power.pollInterval * 0.1) }
         engine.open(stream.engineRequest, at: clocks.monotonic(), earlier: earlierChoice(of: stream))
+        engine.setDuty(duty(of: stream), of: id)
         engine.setFloor(floor(of: stream), of: id)
         await decide(because: .streamOpened)
         // A variant whose file is broken is quarantined on the way; what is left may be nothing.
@@ -136,9 +141,11 @@ actor Scheduler {
             throw VarlinkError("io.jouled.Streams.ModelUnavailable", ["model": .string(request.model), "reason": "the stream was closed while it opened"])
         }
         if let failure = streams[id]?.loadFailure, placement.option == nil {
-            abandon(id)
+            await abandon(id)
             throw VarlinkError("io.jouled.Streams.ModelUnavailable", ["model": .string(request.model), "reason": .string(failure)])
         }
+        // The client may send to the gate as soon as it has the reply.
+        if let gate = stream.contract.gate { await pump.listen(to: gate, for: id) }
         return StreamOpening(
             stream: id,
             reply: [
@@ -147,41 +154,12 @@ actor Scheduler {
             ])
     }
 
-    /// - Throws: if there is no room for another stream, or not for this user's.
-    private func checkRoom(for peer: Peer) throws(VarlinkError) {
-        guard streams.count < configuration.limits.streams, !isStopping else {
-            throw VarlinkError("io.jouled.Streams.TooManyStreams", ["limit": JSONValue(configuration.limits.streams)])
-        }
-        guard !peer.isAdmin else { return }
-        let limit = configuration.access.streamsPerUser
-        guard streams.values.count(where: { $0.peer.uid == peer.uid }) < limit else {
-            throw VarlinkError("io.jouled.Streams.TooManyStreams", ["limit": JSONValue(limit)])
-        }
-        if let quota, quota.isExceeded(by: peer.uid, at: clocks.monotonic()) {
-            throw VarlinkError("io.jouled.Streams.EnergyQuotaExceeded", ["joulesPerHour": .double(quota.limit.value)])
-        }
-    }
-
-    private func explain(_ error: any Error, _ request: OpenRequest) async -> VarlinkError {
-        guard let error = error as? JouledError else {
-            return VarlinkError("io.jouled.Streams.ModelUnavailable", ["model": .string(request.model), "reason": .string("\(error)")])
-        }
-        guard error.code == .unknownModel else {
-            return VarlinkError("io.jouled.Streams.ModelUnavailable", ["model": .string(request.model), "reason": .string(error.description)])
-        }
-        let known = Set(await models.list().models.map(\.bundle.manifest.name)).sorted()
-        // The model is there, only not in the version that was asked for.
-        guard !known.contains(request.model) else {
-            return VarlinkError("io.jouled.Streams.ModelUnavailable", ["model": .string(request.model), "reason": .string(error.description)])
-        }
-        return VarlinkError("io.jouled.Streams.UnknownModel", ["model": .string(request.model), "known": JSONValue(known)])
-    }
-
     /// Hands the socket of an opened stream to the inference loop.
     /// - Parameter position: where the process before left it.
     func start(_ id: UInt64, on descriptor: Int32, from position: StreamPosition? = nil) async {
         guard let stream = streams[id], let placement = engine.placements[id] else {
             await pump.discard(descriptor)
+            await pump.forget(id)
             return
         }
         streams[id]?.isRunning = true
@@ -199,8 +177,9 @@ actor Scheduler {
     }
 
     /// Forgets a stream that was opened but never started.
-    func abandon(_ id: UInt64) {
+    func abandon(_ id: UInt64) async {
         guard streams.removeValue(forKey: id) != nil else { return }
+        await pump.forget(id)
         engine.close(id)
         replan(because: .streamClosed)
     }
@@ -211,6 +190,7 @@ actor Scheduler {
         case .ended(let id, let end, let statistics):
             guard let stream = streams.removeValue(forKey: id) else { return }
             ledger.close(stream, statistics, at: clocks.monotonic())
+            learnDuty(of: stream, statistics)
             quota?.spend(statistics.totalJoules - stream.statistics.totalJoules, by: stream.peer.uid, at: clocks.monotonic())
             engine.close(id)
             let record = JournalRecord(
@@ -233,17 +213,6 @@ actor Scheduler {
                 await pump.close(id, because: "no variant of \(stream.model.bundle.manifest.name) can run: \(message)")
             }
         }
-    }
-
-    /// Why no variant that the stream might use can run; nil if one can.
-    private func unusable(_ stream: OpenStream) -> String? {
-        let request = stream.engineRequest
-        let variants = request.variants.filter { request.pinnedVariant == nil || request.pinnedVariant == $0.name }
-        guard !variants.isEmpty else {
-            return "no variant that it may use holds its declared thresholds and has a profile of this device"
-        }
-        let reasons = variants.map { failures["\(request.model)/\($0.name)/\($0.artefact)"] }
-        return reasons.contains(nil) ? nil : reasons.last ?? nil
     }
 
     /// Journals the failure of a variant and sees to it that it is not planned again.
@@ -393,5 +362,6 @@ actor Scheduler {
         keepLedger(isDurable: true, plan: plan)
         await keepHistory(all: true)
         learning.save(engine.energy, journal)
+        dutyFile.save(journal)
     }
 }

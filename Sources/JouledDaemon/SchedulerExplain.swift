@@ -3,6 +3,7 @@ import EnergyModel
 import ModelStore
 import Planner
 import PowerPolicy
+import StreamSessions
 import Units
 import Wire
 
@@ -21,6 +22,7 @@ extension Scheduler {
         if let held = holds.floor(for: stream.model.bundle.manifest.name, of: stream.peer.uid), held >= placement.rules.floor {
             lines.append("Its floor of \(decimal(held, places: 3)) is held by a client; joulectl status says by whom.")
         }
+        lines += gateLines(stream, placement)
         if let option = placement.option?.plan, option.cadence > 1, placement.rules.floor > 0 {
             lines.append(
                 "Its floor of \(decimal(placement.rules.floor, places: 3)) is about the variant, which has \(decimal(option.variantQuality, places: 4)); a floor does not bind the cadence. "
@@ -37,6 +39,7 @@ extension Scheduler {
             "bindingConstraint": .string(latest.plan.bindingConstraint.description), "goal": .string("\(budget.goal)"),
             "chanceOfGoal": budget.chance.map { .double($0) } ?? .null, "runnerUp": .string(placement.runnerUp),
             "better": .array(upgrades.map { .object(json($0)) }), "lines": JSONValue(lines),
+            "gate": stream.gate.map { .object($0.json) } ?? .null, "duty": .double(placement.duty),
         ]
         if let option = placement.option {
             let (low, high) = Self.interval(option.energy)
@@ -58,6 +61,20 @@ extension Scheduler {
     private static func interval(_ energy: Prediction) -> (low: Joules, high: Joules) {
         let half = energy.standardDeviation * 1.645
         return (max(.zero, energy.joules - half), energy.joules + half)
+    }
+
+    /// What lets it sleep, and what that does to its figures.
+    private func gateLines(_ stream: OpenStream, _ placement: DecisionEngine.Placement) -> [String] {
+        guard let gate = stream.gate else { return [] }
+        let contract = gate.contract
+        guard let other = streams[contract.stream] else { return ["Its gate, stream \(contract.stream), is gone: every window is run."] }
+        let name = "stream \(contract.stream) (\(other.displayName))"
+        guard engine.placements[contract.stream]?.option != nil else { return ["Its gate, \(name), is paused: every window is run until it goes on."] }
+        var lines = [
+            "It sleeps behind \(name) until \(gate.label) is \(contract.threshold) or more: windows from \(contract.preroll) before to \(contract.hold) after that are run, the others let go. It is awake \(percent(duty(of: stream))) of the time by what was learned so far, and its power is reckoned so."
+        ]
+        lines.append("Of the \(stream.contract.latencyTolerance) that its client tolerates, \(contract.reserve) are left to its gate.")
+        return lines
     }
 
     /// How sure the figures are.

@@ -23,7 +23,7 @@ extension Scheduler {
                 journal.send(JournalRecord(.warning, "Stream \(id) ends with the process: the service manager did not take its socket", messageID: MessageID.streamClosed))
                 continue
             }
-            left[id] = Handover.Stream(request: stream.request, version: stream.model.bundle.manifest.version, position: position)
+            left[id] = Handover.Stream(request: stream.request, version: stream.model.bundle.manifest.version, position: position, gate: stream.gate)
         }
         do throws(JouledError) {
             try giver.handover.give(left)
@@ -48,21 +48,44 @@ extension Scheduler {
         return index.map { earlierStreams.remove(at: $0).choice }
     }
 
-    /// Goes on with a stream of the process before. One that cannot go on is closed, which its client takes as any other end.
-    func adopt(_ left: Handover.Stream, id: UInt64, on descriptor: Int32, from peer: Peer) async {
-        do {
-            let hosted = try await models.model(left.request.model, version: left.version)
-            let stream = try OpenStream(id: id, request: left.request, model: hosted, peer: peer)
-            streams[id] = stream
-            nextStream = max(nextStream, id + 1)
-            engine.open(stream.engineRequest, at: clocks.monotonic(), earlier: earlierChoice(of: stream))
-            await decide(because: .streamOpened)
-            await start(id, on: descriptor, from: left.position)
-        } catch {
-            streams[id] = nil
-            engine.close(id)
-            journal.send(JournalRecord(.warning, "Stream \(id) cannot go on after the restart: \(error)", messageID: MessageID.streamClosed))
-            Glibc.close(descriptor)
+    /// Goes on with streams of the process before. One that cannot go on is closed, which its client takes as any other end.
+    func adopt(_ inherited: [Inherited]) async {
+        var ready: [Inherited] = []
+        // By number, so that a gate is there before those behind it.
+        for one in inherited.sorted(by: { $0.id < $1.id }) {
+            do {
+                try await prepare(one)
+                ready.append(one)
+            } catch {
+                journal.send(JournalRecord(.warning, "Stream \(one.id) cannot go on after the restart: \(error)", messageID: MessageID.streamClosed))
+                Glibc.close(one.descriptor)
+            }
         }
+        guard !ready.isEmpty else { return }
+        await decide(because: .streamOpened)
+        // Gates begin to speak as soon as they are started.
+        for one in ready {
+            if let gate = streams[one.id]?.contract.gate { await pump.listen(to: gate, for: one.id, from: one.left.position.gate) }
+        }
+        for one in ready { await start(one.id, on: one.descriptor, from: one.left.position) }
+    }
+
+    private func prepare(_ one: Inherited) async throws {
+        let hosted = try await models.model(one.left.request.model, version: one.left.version)
+        var stream = try OpenStream(id: one.id, request: one.left.request, model: hosted, peer: one.peer)
+        // A gate that did not come through is gone, and the stream's client is told.
+        if let gate = one.left.gate { stream.put(behind: gate) }
+        streams[one.id] = stream
+        nextStream = max(nextStream, one.id + 1)
+        engine.open(stream.engineRequest, at: clocks.monotonic(), earlier: earlierChoice(of: stream))
+        engine.setDuty(duty(of: stream), of: one.id)
+    }
+
+    /// A stream of the process before, with its socket.
+    struct Inherited: Sendable {
+        var id: UInt64
+        var left: Handover.Stream
+        var descriptor: Int32
+        var peer: Peer
     }
 }

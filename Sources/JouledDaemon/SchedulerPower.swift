@@ -82,6 +82,7 @@ extension Scheduler {
         for (id, statistics) in reports {
             guard let stream = streams[id] else { continue }
             quota?.spend(statistics.totalJoules - stream.statistics.totalJoules, by: stream.peer.uid, at: clocks.monotonic())
+            learnDuty(of: stream, statistics)
             streams[id]?.statistics = statistics
         }
     }
@@ -142,6 +143,7 @@ extension Scheduler {
         }
         await power.draw(work.reduce(.zero) { $0 + $1.profiled.energy })
         keepLedger()
+        dutyFile.saveIfDue(at: now, journal)
     }
 
     private func readPower() async -> DecisionEngine.Trigger {

@@ -80,6 +80,8 @@ extension Scheduler {
             "lastValues": .array(isOwn && statistics.lastValues.allSatisfy(\.isFinite) ? statistics.lastValues.map { .double(Double($0)) } : []),
             "lostSamples": JSONValue(statistics.lostSamples), "reason": .string(placement?.reason ?? ""),
             "uid": JSONValue(stream.peer.uid), "basis": .string(option?.energy.basis.rawValue ?? Basis.modelled.rawValue),
+            // When others speak is nobody's business.
+            "gating": isOwn ? gatingJSON(stream) : .null,
         ]
     }
 
@@ -110,7 +112,9 @@ extension Scheduler {
             "licence": .string(manifest.licence), "task": .string(manifest.task), "kind": .string(manifest.signal.kind.rawValue),
             "sampleRateHz": JSONValue(manifest.signal.sampleRate), "channels": JSONValue(manifest.signal.channels),
             "unit": .string(manifest.signal.unit), "windowSamples": JSONValue(manifest.window.samples),
-            "hopSamples": JSONValue(manifest.window.hop), "labels": JSONValue(manifest.outputs.flatMap(\.labels)), "variants": .array(variants),
+            "hopSamples": JSONValue(manifest.window.hop), "latencyToleranceMs": JSONValue(Int(manifest.latencyTolerance.milliseconds.rounded())),
+            "gate": manifest.gate.map { .string($0.model) } ?? .null, "labels": JSONValue(manifest.outputs.flatMap(\.labels)),
+            "variants": .array(variants),
         ]
     }
 

@@ -54,8 +54,11 @@ extension ModelManifest {
         (states, outputs) = try Self.tensors(root, inputName: input.name)
         latencyTolerance = try root.table("latency").duration("tolerance", range: Seconds(0.001)...Seconds(86400))
         thresholds = try Thresholds(root.table("thresholds"))
+        gate = nil
         cadences = try isContract ? [Cadence(multiple: 1, quality: 1)] : Self.cadences(root)
         variants = try isContract ? [] : Self.variants(root, rowsAreWindows: input.shape.first == 1 && outputs.allSatisfy { $0.tensor.shape.first == 1 })
+        if let table = try root.optionalTable("gate") { gate = try Gate(table, preroll: defaultPreroll) }
+        if let gate, gate.model == name { throw root.error("gate", "the model cannot be its own gate") }
         try root.finish()
     }
 
@@ -191,6 +194,17 @@ extension ModelManifest.Thresholds {
         agreementMin = try table.number("agreement_min", range: 0...1)
         p99ErrorMax = try table.number("p99_error_max", range: 0...1e9)
         aucLossMax = try table.optionalNumber("auc_loss_max", range: 0...1)
+    }
+}
+
+extension ModelManifest.Gate {
+    init(_ table: ConfigTable, preroll usual: Seconds) throws(JouledError) {
+        model = try table.string("model")
+        try Names.check(model, table, "model")
+        output = try table.optionalString("output")
+        threshold = try table.number("threshold", default: Self.defaultThreshold, range: -1e9...1e9)
+        preroll = try table.duration("preroll", default: usual, range: .zero...Self.longestPreroll)
+        hold = try table.duration("hold", default: Self.defaultHold, range: .zero...Self.longestHold)
     }
 }
 

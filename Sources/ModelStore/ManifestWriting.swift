@@ -49,6 +49,14 @@ extension ModelManifest {
         number("agreement_min", thresholds.agreementMin)
         number("p99_error_max", thresholds.p99ErrorMax)
         if let limit = thresholds.aucLossMax { number("auc_loss_max", limit) }
+        if let gate {
+            table("[gate]")
+            pair("model", gate.model)
+            if let output = gate.output { pair("output", output) }
+            number("threshold", gate.threshold)
+            number("preroll", gate.preroll.value)
+            number("hold", gate.hold.value)
+        }
         for cadence in cadences {
             table("[[cadence]]")
             integer("multiple", cadence.multiple)

@@ -42,6 +42,8 @@ public struct ModelManifest: Hashable, Sendable {
     public var latencyTolerance: Seconds
     /// Declared before validation. A variant that breaks one does not exist for the planner.
     public var thresholds: Thresholds
+    /// The model that may let this one sleep, and how; nil where the client has to say.
+    public var gate: Gate?
     /// How often the model may run, and what is left of its quality; sorted, beginning with 1.
     public var cadences: [Cadence]
     /// In the order of the file, at least one, with distinct names.
@@ -129,6 +131,28 @@ extension ModelManifest {
         public var aucLossMax: Double?
     }
 
+    /// What lets a stream of the model sleep where its client asks for it and says nothing else.
+    public struct Gate: Hashable, Sendable {
+        /// The model whose stream is the gate, e.g. `silero-vad`.
+        public var model: String
+        /// The label of the value that is watched; nil for the only one that the gate has.
+        public var output: String?
+        /// From this value on there is something to hear.
+        public var threshold: Double
+        /// How long before and after what the gate hears windows are run.
+        public var preroll: Seconds
+        public var hold: Seconds
+
+        public static let defaultThreshold = 0.5
+        /// Detectors of speech are sure some windows after it began.
+        static let detectionTime = Seconds(0.2)
+        /// Pauses between words are shorter.
+        public static let defaultHold = Seconds(0.5)
+        /// Samples wait in memory for the gate's word.
+        public static let longestPreroll = Seconds(10)
+        public static let longestHold = Seconds(600)
+    }
+
     /// Running only every n-th window and holding its result in between.
     public struct Cadence: Hashable, Sendable {
         /// n; 1 runs every window.
@@ -170,6 +194,14 @@ extension ModelManifest {
 extension ModelManifest {
     /// Time from the start of one window to the start of the next, in seconds.
     public var windowPeriod: Seconds { Seconds(Double(window.hop) / Double(signal.sampleRate)) }
+
+    /// How long before what a gate hears windows are run, where nobody says: so long as detectors take to be sure. A model without state
+    /// needs no run for what later windows see anyway, by their overlap and their context.
+    public var defaultPreroll: Seconds {
+        guard states.isEmpty else { return Gate.detectionTime }
+        let seen = Double(window.context + window.samples - window.hop) / Double(signal.sampleRate)
+        return max(.zero, Gate.detectionTime - Seconds(seen))
+    }
 
     /// The variant that quality is relative to: the first of scheme `fp32`, else the first of the best.
     public var baseline: Variant {

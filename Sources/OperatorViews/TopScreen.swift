@@ -143,12 +143,13 @@ public struct TopScreen: Sendable {
         let span = before.map { sample.time.since($0.time).value }.flatMap { $0 > 0.05 ? $0 : nil }
         let earlier = Dictionary((before?.streams ?? []).map { ($0["stream"]?.intValue ?? 0, $0) }) { $1 }
         let streams = sample.streams.sorted { isBefore($0, $1) != isReversed }
-        let cells = streams.map { stream in Self.columns.map { $0.text(stream, span, earlier[stream["stream"]?.intValue ?? 0]) } }
-        let widths = Self.columns.indices.map { index in min(28, max(Self.columns[index].title.count, cells.map { $0[index].count }.max() ?? 0)) }
+        let columns = Self.columns.filter { $0.title != Self.gateTitle || streams.contains { $0["gating"]?.isNull == false } }
+        let cells = streams.map { stream in columns.map { $0.text(stream, span, earlier[stream["stream"]?.intValue ?? 0]) } }
+        let widths = columns.indices.map { index in min(28, max(columns[index].title.count, cells.map { $0[index].count }.max() ?? 0)) }
         // The columns of lowest rank that fit side by side.
         var chosen: [Int] = []
         var used = 0
-        for index in Self.columns.indices.sorted(by: { Self.columns[$0].rank < Self.columns[$1].rank }) where used + widths[index] + (chosen.isEmpty ? 0 : 2) <= width {
+        for index in columns.indices.sorted(by: { columns[$0].rank < columns[$1].rank }) where used + widths[index] + (chosen.isEmpty ? 0 : 2) <= width {
             used += widths[index] + (chosen.isEmpty ? 0 : 2)
             chosen.append(index)
         }
@@ -157,13 +158,13 @@ public struct TopScreen: Sendable {
             var parts = chosen.map { index in
                 let text = clip(texts[index], widths[index])
                 let padding = String(repeating: " ", count: widths[index] - text.count)
-                return Self.columns[index].isRight ? padding + text : text + padding
+                return columns[index].isRight ? padding + text : text + padding
             }
             // The reason takes what is left, if that is enough to read.
-            if chosen.count == Self.columns.count, width - used > 22 { parts.append(clip(reason, width - used - 2)) }
+            if chosen.count == columns.count, width - used > 22 { parts.append(clip(reason, width - used - 2)) }
             return clip(parts.joined(separator: "  "), width)
         }
-        var rows = [Row(cells: [line(Self.columns.map(\.title), "REASON")], isBad: false, isPaused: false)]
+        var rows = [Row(cells: [line(columns.map(\.title), "REASON")], isBad: false, isPaused: false)]
         for (stream, texts) in zip(streams, cells) {
             rows.append(
                 Row(
@@ -172,12 +173,23 @@ public struct TopScreen: Sendable {
         return rows
     }
 
+    /// Of the column that is there only where a stream has a gate.
+    private static let gateTitle = "AWAKE"
+
+    /// Whether a stream is awake behind its gate, and how much of the time.
+    private static func gate(_ stream: JSONValue) -> String {
+        guard let gating = stream["gating"], !gating.isNull else { return "" }
+        if let silence = gating["silence"]?.stringValue { return "gate \(silence)" }
+        return "\(gating["awake"]?.boolValue == true ? "awake" : "asleep") \(percent(gating["duty"]?.doubleValue ?? 1))"
+    }
+
     private static let columns: [Column] = [
         Column(title: "#", isRight: true, rank: 0) { stream, _, _ in "\(stream["stream"]?.intValue ?? 0)" },
         Column(title: "NAME", isRight: false, rank: 1) { stream, _, _ in stream["name"]?.stringValue ?? "" },
         Column(title: "MODEL", isRight: false, rank: 9) { stream, _, _ in stream["model"]?.stringValue ?? "" },
         Column(title: "VARIANT", isRight: false, rank: 2) { stream, _, _ in stream["paused"]?.boolValue == true ? "paused" : stream["variant"]?.stringValue ?? "" },
         Column(title: "UNIT", isRight: false, rank: 11) { stream, _, _ in stream["unit"]?.stringValue ?? "" },
+        Column(title: gateTitle, isRight: false, rank: 15) { stream, _, _ in gate(stream) },
         Column(title: "EVERY", isRight: true, rank: 6) { stream, _, _ in stream["paused"]?.boolValue == true ? "-" : "\(stream["cadence"]?.intValue ?? 0)" },
         Column(title: "WAKE", isRight: true, rank: 7) { stream, _, _ in stream["paused"]?.boolValue == true ? "-" : "\(stream["coalescing"]?.intValue ?? 0)" },
         Column(title: "QUALITY", isRight: true, rank: 3) { stream, _, _ in decimal(stream["quality"]?.doubleValue ?? 0, places: 3) },

@@ -11,12 +11,22 @@ public struct DrainSchedule: Sendable {
         case until(MonotonicTime)
         /// Read when the socket is readable.
         case readable
+        /// Read when the socket is readable, and at this time at the latest: something waits that does not come from the socket.
+        case readableUntil(MonotonicTime)
         /// Read again in the next turn: there was more than one turn takes.
         case now
         /// Write when the socket takes more; read nothing until then.
         case writable
         /// Nothing before the next assignment.
         case assignment
+
+        /// Whether its time has come.
+        func isDue(at now: MonotonicTime) -> Bool {
+            switch self {
+            case .until(let time), .readableUntil(let time): time <= now
+            case .readable, .now, .writable, .assignment: false
+            }
+        }
     }
 
     static let patience = 3

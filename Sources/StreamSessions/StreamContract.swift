@@ -35,6 +35,8 @@ public struct StreamContract: Sendable {
     public var outputs: [TensorSpec]
     /// How late a result may be after its window's last sample.
     public var latencyTolerance: Seconds
+    /// The gate that lets the stream sleep; nil: every window is run.
+    public var gate: GateContract?
 
     public struct State: Sendable, Equatable {
         public var input: TensorSpec
@@ -48,7 +50,7 @@ public struct StreamContract: Sendable {
     public init(
         sampleRateHz: Double, channels: Int, format: SampleFormat, s16Scale: Float, window: Int, hop: Int, context: Int,
         padsTail: Bool, normalization: Normalization, input: TensorSpec, states: [State], outputs: [TensorSpec],
-        latencyTolerance: Seconds
+        latencyTolerance: Seconds, gate: GateContract? = nil
     ) {
         self.sampleRateHz = sampleRateHz
         self.channels = channels
@@ -63,6 +65,7 @@ public struct StreamContract: Sendable {
         self.states = states
         self.outputs = outputs
         self.latencyTolerance = latencyTolerance
+        self.gate = gate
     }
 
     /// Time between the starts of windows.

@@ -16,10 +16,12 @@ public struct StreamPosition: Sendable, Equatable {
     public var states: [[Float]]
     /// Result bytes that the client has not taken yet.
     public var backlog: [UInt8]
+    /// What the stream's gate had told; nil without a gate.
+    public var gate: GateMemory?
 
     public init(
         frame: FrameParser.Position, pendingBytes: [UInt8], values: [Float], nextWindowStart: UInt64, windowNumber: UInt64, hasOrigin: Bool,
-        states: [[Float]], backlog: [UInt8]
+        states: [[Float]], backlog: [UInt8], gate: GateMemory? = nil
     ) {
         self.frame = frame
         self.pendingBytes = pendingBytes
@@ -29,6 +31,7 @@ public struct StreamPosition: Sendable, Equatable {
         self.hasOrigin = hasOrigin
         self.states = states
         self.backlog = backlog
+        self.gate = gate
     }
 }
 
@@ -39,7 +42,8 @@ extension StreamSession {
         let states = engine.map { engine in contract.states.indices.map { Array(engine.input($0 + 1)) } } ?? asleep ?? []
         return StreamPosition(
             frame: frame, pendingBytes: decoder.pending, values: assembler.values, nextWindowStart: assembler.nextWindowStart,
-            windowNumber: assembler.windowNumber, hasOrigin: hasOrigin, states: states, backlog: backlog + writer.take())
+            windowNumber: assembler.windowNumber, hasOrigin: hasOrigin, states: states, backlog: backlog + writer.take(),
+            gate: gateway?.keeper?.memory)
     }
 
     /// Goes on where an earlier process was. What cannot be is the end of the stream, with an error that says so.
@@ -60,6 +64,9 @@ extension StreamSession {
         }
         frame = position.frame.received > 0 ? position.frame.ordinal : position.frame.ordinal - 1
         hasOrigin = position.hasOrigin
+        gateway?.keeper?.moved(to: assembler.nextWindowStart)
+        // What waits for the gate arrived at most a restart ago.
+        gateway?.keeper?.arrivals.note(upTo: assembler.endOfSamples, at: clocks.monotonic(), wait: .zero)
         if let engine, position.states.map(\.count) == contract.states.indices.map({ engine.input($0 + 1).count }) {
             for (index, state) in position.states.enumerated() { _ = engine.input(index + 1).update(fromContentsOf: state) }
         }

@@ -27,6 +27,10 @@ public actor StreamPump {
     /// The stream whose turn it is.
     private var turning: UInt64?
     private let buffer = ReadBuffer()
+    /// Whether any stream was ever behind another.
+    private var hasGates = false
+    /// Of streams that listen to their gates, or will when those open, and are not open yet.
+    private var listening: [UInt64: (keeper: GateKeeper, hasGate: Bool)] = [:]
 
     /// Memory that the sessions of this loop read into by turns.
     private final class ReadBuffer: @unchecked Sendable {
@@ -41,6 +45,8 @@ public actor StreamPump {
         var watch: DescriptorWatch?
         /// Why the stream is to end once it has had its turn.
         var closing: String?
+        /// The streams behind this one, in the order of their taps.
+        var behind: [UInt64] = []
         init(session: StreamSession, wait: DrainSchedule.Wait) {
             self.session = session
             self.wait = wait
@@ -64,9 +70,17 @@ public actor StreamPump {
     ) {
         let session = StreamSession(id: id, contract: contract, descriptor: descriptor, variantCount: variantCount, assignment: assignment, loop: loop, watch: watch)
         session.assumeIsolated { $0.assign(assignment) }
+        if let gate = contract.gate {
+            listen(to: gate, for: id, from: position?.gate)
+            var listener = listening.removeValue(forKey: id)
+            if listener?.hasGate == false { listener?.keeper.attach(to: nil) }
+            let keeper = listener?.keeper
+            session.assumeIsolated { $0.listen(keeper) }
+        }
         if let position { session.assumeIsolated { $0.resume(from: position) } }
         let entry = Entry(session: session, wait: .readable)
         entries[id] = entry
+        for (other, listener) in listening where !listener.hasGate && listener.keeper.contract.stream == id { attach(other) }
         do {
             let turn: () -> Void = { [weak self] in self?.assumeIsolated { $0.run([id]) } }
             entry.watch = try loop.watch(descriptor, for: []) { [loop] _ in loop.afterCallback(turn) }
@@ -87,6 +101,8 @@ public actor StreamPump {
         entry.watch?.cancel()
         entry.session.assumeIsolated { $0.hangUp() }
         entries[id] = nil
+        // Those behind it go the same way, or hear in the next process that it is gone.
+        leaveGate(id, entry.session.contract.gate)
         return (descriptor, position)
     }
 
@@ -140,39 +156,40 @@ public actor StreamPump {
         let now = clocks.monotonic()
         // Streams due within a millisecond ride along: their wake-up would cost more than they wait.
         let horizon = now.advanced(by: Seconds(milliseconds: 1))
-        run(entries.filter { if case .until(let time) = $0.value.wait { time <= horizon } else { false } }.map(\.key).sorted())
+        run(entries.filter { $0.value.wait.isDue(at: horizon) }.map(\.key).sorted())
     }
 
     private func run(_ ids: [UInt64]) {
-        let buffer = buffer
-        for id in ids {
-            guard let entry = entries[id] else { continue }
-            turning = id
-            var turn = entry.session.assumeIsolated { $0.turn(reading: buffer.bytes) }
-            if let reason = entry.closing, !turn.isEnd {
-                entry.closing = nil
-                entry.session.assumeIsolated { $0.end(because: reason) }
-                turn = entry.session.assumeIsolated { $0.turn(reading: buffer.bytes) }
-            }
-            turning = nil
-            switch turn {
-            case .wait(let wait, let hasBacklog): apply(wait, hasBacklog: hasBacklog, to: entry)
-            case .ended(let end): self.end(id, end)
-            case .faulted(let variant, let message):
-                apply(.assignment, to: entry)
-                notify(.faulted(id: id, variant: variant, message: message))
-            case .awoken:
-                apply(.assignment, to: entry)
-                notify(.awoken(id: id))
-            }
-        }
+        if hasGates { runRelaying(ids) } else { for id in ids { takeTurn(id) } }
         arm()
+    }
+
+    private func takeTurn(_ id: UInt64) {
+        guard let entry = entries[id] else { return }
+        turning = id
+        var turn = entry.session.assumeIsolated { $0.turn(reading: buffer.bytes) }
+        if let reason = entry.closing, !turn.isEnd {
+            entry.closing = nil
+            entry.session.assumeIsolated { $0.end(because: reason) }
+            turn = entry.session.assumeIsolated { $0.turn(reading: buffer.bytes) }
+        }
+        turning = nil
+        switch turn {
+        case .wait(let wait, let hasBacklog): apply(wait, hasBacklog: hasBacklog, to: entry)
+        case .ended(let end): self.end(id, end)
+        case .faulted(let variant, let message):
+            apply(.assignment, to: entry)
+            notify(.faulted(id: id, variant: variant, message: message))
+        case .awoken:
+            apply(.assignment, to: entry)
+            notify(.awoken(id: id))
+        }
     }
 
     private func apply(_ wait: DrainSchedule.Wait, hasBacklog: Bool = false, to entry: Entry) {
         entry.wait = wait
         switch wait {
-        case .readable: entry.watch?.setEnabled(true); entry.watch?.setEvents(hasBacklog ? [.readable, .writable] : .readable)
+        case .readable, .readableUntil: entry.watch?.setEnabled(true); entry.watch?.setEvents(hasBacklog ? [.readable, .writable] : .readable)
         // A client may wait for these results before it sends more.
         case .until where hasBacklog: entry.watch?.setEnabled(true); entry.watch?.setEvents(.writable)
         case .writable: entry.watch?.setEnabled(true); entry.watch?.setEvents(.writable)
@@ -187,7 +204,7 @@ public actor StreamPump {
         for entry in entries.values {
             switch entry.wait {
             case .now: return queueRound()
-            case .until(let time): if time < earliest ?? MonotonicTime(nanoseconds: .max) { earliest = time }
+            case .until(let time), .readableUntil(let time): if time < earliest ?? MonotonicTime(nanoseconds: .max) { earliest = time }
             case .readable, .writable, .assignment: break
             }
         }
@@ -211,19 +228,91 @@ public actor StreamPump {
     private func round() {
         isRoundQueued = false
         let now = clocks.monotonic()
-        run(entries.filter {
-            switch $0.value.wait {
-            case .now: true
-            case .until(let time): time <= now
-            case .readable, .writable, .assignment: false
-            }
-        }.map(\.key).sorted())
+        run(entries.filter { $0.value.wait == .now || $0.value.wait.isDue(at: now) }.map(\.key).sorted())
     }
 
     private func end(_ id: UInt64, _ end: StreamEnd) {
         guard let entry = entries.removeValue(forKey: id) else { return }
         entry.watch?.cancel()
         entry.session.assumeIsolated { $0.hangUp() }
+        leaveGate(id, entry.session.contract.gate)
+        // What it said in its last turn comes first.
+        let words = entry.session.assumeIsolated { $0.takeWords() + [$0.lastWord(end)] }
+        for (tap, stream) in entry.behind.enumerated() where tell(stream, words, tap: tap) {
+            guard let behind = entries[stream] else { continue }
+            apply(.now, to: behind)
+            queueRound()
+        }
         notify(.ended(id: id, end, entry.session.assumeIsolated { $0.report() }))
+    }
+
+    // MARK: Gates
+
+    /// Listens to a gate for a stream that will be opened: its client may send to the gate before the stream's socket is here. The gate
+    /// may be opened later, too, but before the stream.
+    /// - Parameter memory: what the gate had told an earlier process.
+    public func listen(to gate: GateContract, for id: UInt64, from memory: GateMemory? = nil) {
+        guard listening[id] == nil else { return }
+        var keeper = GateKeeper(gate)
+        if let memory { keeper.resume(memory) }
+        listening[id] = (keeper, false)
+        attach(id)
+    }
+
+    /// Begins to listen, if the gate is there.
+    private func attach(_ id: UInt64) {
+        guard let gate = listening[id]?.keeper.contract, let begin = tap(gate, for: id) else { return }
+        listening[id]?.keeper.attach(to: begin)
+        listening[id]?.hasGate = true
+    }
+
+    /// The stream will not be opened.
+    public func forget(_ id: UInt64) {
+        guard let listener = listening.removeValue(forKey: id) else { return }
+        leaveGate(id, listener.keeper.contract)
+    }
+
+    /// - Returns: where the gate is; nil if there is no such gate.
+    private func tap(_ gate: GateContract, for id: UInt64) -> GateKeeper.Begin? {
+        guard let entry = entries[gate.stream] else { return nil }
+        let begin = entry.session.assumeIsolated { $0.add(GateTap(stream: id, output: gate.output, threshold: gate.threshold)) }
+        if begin != nil { entry.behind.append(id) }
+        hasGates = true
+        return begin
+    }
+
+    private func leaveGate(_ id: UInt64, _ gate: GateContract?) {
+        guard let gate, let entry = entries[gate.stream] else { return }
+        entry.behind.removeAll { $0 == id }
+        entry.session.assumeIsolated { $0.remove(tapOf: id) }
+    }
+
+    /// Gives turns, and passes on what gates say in theirs: a gate is opened before those behind it, and mostly has its turn before theirs.
+    private func runRelaying(_ ids: [UInt64]) {
+        var ids = ids
+        var index = 0
+        while index < ids.count {
+            let gate = entries[ids[index]]
+            takeTurn(ids[index])
+            index += 1
+            guard let gate, !gate.behind.isEmpty else { continue }
+            for stream in relay(from: gate) where !ids[index...].contains(stream) { ids.append(stream) }
+        }
+    }
+
+    /// Passes on what a gate said in its turn.
+    /// - Returns: the streams that want a turn for it.
+    private func relay(from gate: Entry) -> [UInt64] {
+        let words = gate.session.assumeIsolated { $0.takeWords() }
+        guard !words.isEmpty else { return [] }
+        return gate.behind.enumerated().filter { tell($0.element, words, tap: $0.offset) }.map(\.element)
+    }
+
+    private func tell(_ stream: UInt64, _ words: [GateWord], tap: Int) -> Bool {
+        guard listening[stream] == nil else {
+            for word in words { listening[stream]?.keeper.hear(word, tap: tap) }
+            return false
+        }
+        return entries[stream]?.session.assumeIsolated { $0.hear(words, tap: tap) } ?? false
     }
 }

@@ -12,7 +12,7 @@ extension StreamSession {
         let abandoned = Unmanaged.passRetained(engine)
         let path = abandoned.takeUnretainedValue().session.modelPath
         statistics.fault = "\(path): a window took more than \(assignment.runLimit) of CPU time, and its run did not end when it was asked to"
-        phase = .faulted
+        hasFaulted()
         guard isParsing else { return }
         // Complete windows before a gap: the parser is left in the middle of a piece, and cannot go on.
         fail(JouledError(.inferenceStuck, statistics.fault))
@@ -21,7 +21,7 @@ extension StreamSession {
     /// Lets go of the model if no window was answered since `time`; it is asked for again when one is complete.
     /// - Returns: false if the stream keeps its model, or has none.
     func sleep(idleSince time: MonotonicTime) -> Bool {
-        guard phase == .receiving, asleep == nil, let engine, lastActive < time, !assembler.hasWindow, owed == ([], false) else { return false }
+        guard phase == .receiving, asleep == nil, let engine, lastActive < time, !assembler.hasWindow || isWaiting, owed == ([], false) else { return false }
         asleep = contract.states.indices.map { Array(engine.input($0 + 1)) }
         self.engine = nil
         assignment.session = nil

@@ -12,15 +12,10 @@ import Wire
 public actor StreamSession {
     /// Windows answered before other streams get their turn.
     static let windowsPerTurn = 64
-    /// Beyond this a float sample is no measurement, and sums over a window could overflow. NaN is beyond it, too.
-    static let largestSample: Float = 1e9
     /// Bytes read before other streams get their turn: frames without samples take time as well.
     static let bytesPerTurn = 128 * 1024
     /// Result bytes that may wait for a slow client before its samples are no longer read.
     static let backlogLimit = 256 * 1024
-
-    /// The largest index at which samples may begin: sums with it neither overflow nor leave the range of JSON's integers.
-    static let lastIndex: UInt64 = 1 << 62
 
     public nonisolated let id: UInt64
     public nonisolated let contract: StreamContract
@@ -35,7 +30,7 @@ public actor StreamSession {
     var assembler: WindowAssembler
     var assignment: Assignment
     var engine: InferenceRun?
-    private var pacer: IntakePacer
+    var pacer: IntakePacer
     private var schedule = DrainSchedule()
     var writer = FrameWriter()
     var backlog: [UInt8] = []
@@ -54,6 +49,10 @@ public actor StreamSession {
     var asleep: [[Float]]?
     /// When windows were last answered.
     private(set) var lastActive: MonotonicTime
+    /// What the stream has to do with gates; nil if nothing.
+    var gateway: Gateway?
+    /// Where the samples end that zeros were put behind, for the last window.
+    var realEnd: UInt64?
     /// What the client asked for and did not get yet. A flush is kept as the end of the samples that came before it.
     var owed: (flushes: [UInt64], end: Bool) = ([], false)
 
@@ -89,12 +88,14 @@ public actor StreamSession {
         self.assignment = assignment
         parser = FrameParser(role: .daemon(sampleSize: contract.bytesPerSample))
         decoder = SampleDecoder(contract.format)
-        assembler = WindowAssembler(window: contract.window, hop: contract.hop, context: contract.context, channels: contract.channels, slack: max(8192, contract.hop))
+        assembler = WindowAssembler(window: contract.window, hop: contract.hop, context: contract.context, channels: contract.channels, slack: contract.slack)
+        gateway = contract.gate.map { Gateway(GateKeeper($0)) }
         // What a client may send at once does not grow with its tolerance: energy was budgeted for the stated rate.
         let burst = min(max(contract.latencyTolerance.value, 2), 5) * contract.sampleRateHz + Double(contract.window)
         pacer = IntakePacer(sampleRateHz: contract.sampleRateHz, burst: burst, at: clocks.monotonic())
         lastActive = clocks.monotonic()
         statistics = StreamStatistics(variantCount: variantCount)
+        statistics.gate = gateway?.keeper?.counts
     }
 
     deinit { if descriptor >= 0 { close(descriptor) } }
@@ -113,7 +114,7 @@ public actor StreamSession {
         assignment = new
         schedule.set(period: new.drainPeriod)
         statistics.joulesPerWindow = new.firstWindow.energy * new.energyFactor
-        if new.session != nil { statistics.runs(on: new.unit) }
+        if new.session != nil { statistics.runs(on: new.unit) } else { gateway?.say(.silent(.paused)) }
         guard engine?.session !== new.session || phase == .faulted || engine == nil else {
             if !new.looksTheSame(as: old) { tellChange(from: old, to: new) }
             return
@@ -127,7 +128,10 @@ public actor StreamSession {
         }
     }
 
-    func report() -> StreamStatistics { statistics }
+    func report() -> StreamStatistics {
+        statistics.gate = gateway?.keeper?.counts
+        return statistics
+    }
 
     /// True once nothing but the last words to the client remains to be done.
     var isLeaving: Bool { if case .leaving = phase { true } else { false } }
@@ -178,12 +182,13 @@ public actor StreamSession {
             return asleep == nil ? .faulted(variant: assignment.variantName, message: statistics.fault) : .awoken
         case .receiving:
             if backlog.count > Self.backlogLimit { schedule.blocked() }
-            return .wait(schedule.wait, hasBacklog: !backlog.isEmpty)
+            return .wait(isWaiting ? waitForGate(schedule.wait) : schedule.wait, hasBacklog: !backlog.isEmpty)
         }
     }
 
     private func receive(_ buffer: UnsafeMutableRawBufferPointer) {
         guard backlog.count <= Self.backlogLimit else { return }
+        let gateway = gateway
         var read = 0
         let framesBefore = parser.frameOrdinal
         let samplesBefore = assembler.endOfSamples
@@ -200,6 +205,7 @@ public actor StreamSession {
             guard windowsThisTurn < Self.windowsPerTurn, read < Self.bytesPerTurn, writer.bytes.count < Self.backlogLimit else {
                 return schedule.leftMore()
             }
+            if let gateway, gateway.isWaiting, hasFullRing { return schedule.limited(until: gateDue(or: now)) }
             // All that is read fits into the assembler, even if the model fails on the first window of it.
             var limit = min(buffer.count, assembler.freeSamples * contract.bytesPerSample)
             if assignment.isPaced {
@@ -225,6 +231,7 @@ public actor StreamSession {
                 return fail(error)
             }
             isParsing = false
+            gateway?.keeper?.arrivals.note(upTo: assembler.endOfSamples, at: now, wait: assignment.drainPeriod ?? .zero)
             // Models run here, between two pieces, and not while the parser is at work: a run that never comes back then
             // leaves everything as another thread needs it to go on.
             settle()
@@ -235,8 +242,10 @@ public actor StreamSession {
     /// How much signal the next window that will be answered still needs.
     private var missing: Seconds {
         let cadence = UInt64(max(1, assignment.cadence))
-        let skipped = (cadence - assembler.windowNumber % cadence) % cadence
-        return Seconds(Double(contract.window + Int(skipped) * contract.hop - assembler.pendingSamples) / contract.sampleRateHz)
+        // Windows that are complete already wait for the gate, not for samples.
+        let complete = isWaiting ? (assembler.pendingSamples - contract.window) / contract.hop + 1 : 0
+        let skipped = (cadence - (assembler.windowNumber + UInt64(complete)) % cadence) % cadence
+        return Seconds(Double(contract.window + (complete + Int(skipped)) * contract.hop - assembler.pendingSamples) / contract.sampleRateHz)
     }
 
     private func endOfInput(error number: Int32) {
@@ -253,135 +262,78 @@ public actor StreamSession {
         }
     }
 
-    private func handle(_ event: FrameEvent) throws(JouledError) {
-        switch event {
-        case .data(_, let offset, _) where offset > 0: break
-        default: frame += 1
-        }
-        switch event {
-        case .data(let header, let offset, let bytes):
-            if offset == 0 { try align(to: header.sampleIndex) }
-            try take(bytes)
-        case .gap(let header, let lost):
-            guard header.sampleIndex >= assembler.endOfSamples || !hasOrigin else { throw backwards(header.sampleIndex, "GAP") }
-            let (next, overflow) = header.sampleIndex.addingReportingOverflow(lost)
-            guard !overflow, next <= Self.lastIndex else {
-                throw JouledError(.malformedFrame, "frame \(frame) (GAP): the sample index overflows")
-            }
-            // Nothing was lost and nothing is skipped: no reason to forget the past.
-            if hasOrigin, next == assembler.endOfSamples { return }
-            skip(to: next, lost: next &- (hasOrigin ? assembler.endOfSamples : header.sampleIndex))
-        case .flush:
-            owed.flushes.append(assembler.endOfSamples)
-        case .end:
-            owed.end = true
-        case .message(let header, _):
-            throw JouledError(.malformedFrame, "frame \(frame): \(header.type.name) is not for the daemon")
-        }
-    }
-
-    /// Checks that a DATA frame continues where the last one ended; a jump forward is a gap.
-    private func align(to index: UInt64) throws(JouledError) {
-        guard index <= Self.lastIndex else {
-            throw JouledError(.malformedFrame, "frame \(frame) (DATA): first sample index \(index) is over the limit of \(Self.lastIndex)")
-        }
-        guard hasOrigin else {
-            hasOrigin = true
-            assembler.restart(at: index)
-            return
-        }
-        if index > assembler.endOfSamples { return skip(to: index, lost: index - assembler.endOfSamples) }
-        guard index == assembler.endOfSamples else { throw backwards(index, "DATA") }
-    }
-
-    private func backwards(_ index: UInt64, _ type: String) -> JouledError {
-        JouledError(.malformedFrame, "frame \(frame) (\(type)): first sample index \(index) goes back behind \(assembler.endOfSamples)")
-    }
-
-    /// After lost samples windows begin anew: neither context nor state may span the hole.
-    private func skip(to index: UInt64, lost: UInt64) {
-        answerWindows()
-        if phase == .receiving { tellFlushed(before: .max) }
-        hasOrigin = true
-        assembler.restart(at: index)
-        resetState()
-        statistics.lostSamples += lost
-        tell("gap", "\(lost) samples lost; windows begin anew at sample \(index)", ["lost": JSONValue(lost), "at": JSONValue(index)])
-    }
-
-    /// Takes a piece of samples.
-    private func take(_ bytes: UnsafeRawBufferPointer) throws(JouledError) {
-        let values = decoder.samples(completedBy: bytes.count)
-        var isFinite = true
-        let factor = contract.format == .s16le ? contract.s16Scale * 32768 : 1
-        assembler.appendValues(values) { target in
-            _ = decoder.decode(bytes, into: target)
-            if factor != 1 { for index in target.indices { target[index] *= factor } }
-            // A NaN would stay in a recurrent state for ever.
-            if contract.format == .f32le { isFinite = target.allSatisfy { $0.magnitude <= Self.largestSample } }
-        }
-        guard isFinite else {
-            assembler.removeLast(values)
-            throw JouledError(.malformedFrame, "frame \(frame) (DATA): a sample before index \(assembler.endOfSamples) is no finite number")
-        }
-        // What is taken while nothing is limited is no debt: or a recording pushed on external power would hold its stream
-        // up for minutes once the battery has to last.
-        if assignment.isPaced { pacer.take(values / contract.channels) }
-    }
-
     // MARK: Windows
 
     /// Answers what is complete, then what the client asked for after it.
     private func settle() {
-        answerWindows()
-        guard phase == .receiving else { return }
+        guard answerWindows(), phase == .receiving else { return }
         tellFlushed(before: .max)
         guard owed.end else { return }
-        if contract.padsTail && assembler.padTail() { answerWindows(padded: true) }
+        let end = assembler.endOfSamples
+        if contract.padsTail && assembler.padTail() {
+            realEnd = end
+            guard answerWindows() else { return }
+        }
         guard phase == .receiving else { return }
         let windows = statistics.totalWindows
         tell("end", "\(windows) windows answered", ["windows": JSONValue(windows), "joules": .double(statistics.totalJoules.value)])
         phase = .leaving(.finished)
     }
 
-    /// Answers complete windows in order. A failing model stops this before the window it failed on is passed.
-    private func answerWindows(padded: Bool = false) {
+    /// Answers complete windows in order. A failing model stops this before the window it failed on is passed, and a gate that has
+    /// not spoken yet before the window that it must speak on.
+    /// - Parameter waits: false where nobody can wait for the gate.
+    /// - Returns: false if a window waits.
+    @discardableResult
+    func answerWindows(waits: Bool = true) -> Bool {
+        let (gateway, isPadded) = (gateway, realEnd != nil)
+        gateway?.isWaiting = false
         while phase == .receiving, assembler.hasWindow {
             // What came after a flush is not answered before the client is told.
             if !owed.flushes.isEmpty { tellFlushed(before: assembler.windowEnd) }
+            let cadence = max(1, assignment.cadence)
+            let isDue = assembler.windowNumber % UInt64(cadence) == 0
+            if let gateway, gateway.keeper != nil {
+                switch admit(gateway, isDue: isDue, waits: waits) {
+                case .waits: return false
+                case .passed: continue
+                case .runs: break
+                }
+            }
             if asleep != nil {
                 phase = .faulted
-                return
+                return true
             }
-            let cadence = max(1, assignment.cadence)
-            guard let engine, assembler.windowNumber % UInt64(cadence) == 0 else {
+            guard let engine, isDue else {
                 assembler.advance()
                 continue
             }
-            let windows = complete(upTo: engine.rows, cadence)
+            let windows = complete(upTo: engine.rows, cadence, gateway)
             do throws(JouledError) {
-                try answer(windows, cadence, with: engine, padded: padded)
+                try answer(windows, cadence, with: engine, gateway, padded: isPadded)
             } catch {
                 statistics.fault = error.description
-                phase = .faulted
-                return
+                hasFaulted()
+                return true
             }
+            if let gateway { passed(gateway, cadence) }
             for _ in 0..<(windows - 1) * cadence + 1 { assembler.advance() }
         }
+        return true
     }
 
     /// How many windows that are to be answered are complete, the next included, up to what the client is to be told in between.
-    private func complete(upTo limit: Int, _ cadence: Int) -> Int {
+    private func complete(upTo limit: Int, _ cadence: Int, _ gateway: Gateway?) -> Int {
         let end = owed.flushes.first ?? .max
         var windows = 1
         while windows < limit, assembler.hasWindow(ahead: windows * cadence),
-            assembler.windowEnd + UInt64(windows * cadence * contract.hop) <= end
+            assembler.windowEnd + UInt64(windows * cadence * contract.hop) <= end, gateway.map({ admit($0, ahead: windows * cadence) }) ?? true
         { windows += 1 }
         return windows
     }
 
     /// Runs the next `windows` windows that are to be answered, each `cadence` hops after the other, and writes their results.
-    private func answer(_ windows: Int, _ cadence: Int, with engine: InferenceRun, padded: Bool) throws(JouledError) {
+    private func answer(_ windows: Int, _ cadence: Int, with engine: InferenceRun, _ gateway: Gateway?, padded: Bool) throws(JouledError) {
         for row in 0..<windows {
             let input = engine.input(row: row)
             _ = input.update(from: assembler.window(ahead: row * cadence))
@@ -398,6 +350,7 @@ public actor StreamSession {
             statistics.count(variant: Int(assignment.variantIndex), joules: energy, profiled: cost)
             let write = { (values: UnsafeBufferPointer<Float>) in
                 self.statistics.remember(values)
+                if let gateway { self.testify(values, to: gateway, ahead: row * cadence) }
                 self.writer.result(
                     sampleIndex: self.assembler.windowEnd + UInt64(row * cadence * self.contract.hop), time: self.clocks.monotonic(),
                     variant: self.assignment.variantIndex, isPadded: padded, joules: energy, values: values)

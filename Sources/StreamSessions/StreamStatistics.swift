@@ -16,6 +16,8 @@ public struct StreamStatistics: Sendable, Equatable {
     public internal(set) var lostSamples: UInt64 = 0
     /// First values of the last result, at most `lastValueLimit`.
     public private(set) var lastValues: [Float] = []
+    /// What the stream's gate let it do; nil without a gate.
+    public internal(set) var gate: GateCounts?
     /// The message of the last failure of a model.
     public internal(set) var fault = ""
 

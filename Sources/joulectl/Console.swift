@@ -77,6 +77,7 @@ func explanation(_ error: VarlinkError) -> String {
     case "io.jouled.Streams.UnknownModel": return "no model '\(text("model"))'; there are: \(list("known"))"
     case "io.jouled.Streams.UnknownVariant": return "model '\(text("model"))' has no variant '\(text("variant"))'; there are: \(list("known"))"
     case "io.jouled.Streams.SignalMismatch": return "\(text("field")): the model takes \(text("wanted")), not \(text("got"))\(text("field") == "sampleRateHz" ? "; jouled does not resample" : "")"
+    case "io.jouled.Streams.InvalidGate": return "\(text("field")): \(text("reason"))"
     case "io.jouled.Streams.ModelUnavailable": return "model '\(text("model"))' cannot be served: \(text("reason"))"
     case "io.jouled.Streams.TooManyStreams": return "too many streams are open already"
     case "io.jouled.Streams.EnergyQuotaExceeded": return "your streams have spent the energy that one user may spend in an hour; ask an admin, or wait"

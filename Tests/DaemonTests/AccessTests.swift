@@ -47,6 +47,27 @@ struct AccessTests {
         return ["method": "io.jouled.Streams.Open", "parameters": .object(parameters), "upgrade": true]
     }
 
+    @Test("Nobody sleeps behind another user's stream, nor sees when somebody speaks", .enabled(if: canBecome, "needs root to become another user"))
+    func gates() throws {
+        let daemon = try daemon()
+        let ear = try TestStream.speech(daemon, ["name": "ear"])
+        let word = try TestStream.speech(daemon, ["name": "word", "gate": ["name": "ear"], "latencyToleranceMs": 5000])
+        let replies = try asStranger(
+            daemon,
+            [
+                open(["gate": ["stream": .int(ear.id)], "latencyToleranceMs": 5000]), open(["gate": ["name": "ear"], "latencyToleranceMs": 5000]),
+                ["method": "io.jouled.Streams.List"],
+            ])
+        #expect(replies.count == 3)
+        #expect(replies[0]["error"]?.stringValue == "io.jouled.Streams.InvalidGate")
+        #expect(replies[0]["parameters"] == ["field": "gate.stream", "reason": "stream 1 is another user's"])
+        #expect(replies[1]["parameters"]?["field"]?.stringValue == "gate.name")
+        let seen = replies[2]["parameters"]?["streams"]?.arrayValue?.last
+        #expect(seen?["stream"]?.intValue == word.id && seen?["gating"]?.isNull == true)
+        let own = try daemon.call("io.jouled.Streams.List")["streams"]?.arrayValue?.last
+        #expect(own?["gating"]?["gateName"]?.stringValue == "ear")
+    }
+
     @Test("A stranger may stream, and may not change policies, the device, or who comes first", .enabled(if: canBecome, "needs root to become another user"))
     func rights() throws {
         let daemon = try daemon()

@@ -42,7 +42,11 @@ struct InterfaceTests {
         let stream = try TestStream.speech(daemon, ["name": "ear"])
         try stream.send(try Reference.speech()[..<10_240])
         #expect(try stream.wait { stream.windows.count == 10 })
+        let gated = try TestStream.speech(daemon, ["name": "mind", "gate": ["name": "ear"], "latencyToleranceMs": 5000])
         let calls: [(String, JSONObject)] = [
+            ("io.jouled.Streams.Explain", ["stream": .int(gated.id)]),
+            ("io.jouled.Streams.Open", ["model": "silero-vad", "sampleRateHz": 16000, "gate": ["stream": 999]]),
+            ("io.jouled.Streams.Open", ["model": "silero-vad", "sampleRateHz": 16000, "gate": ["name": "ear", "holdMs": 5], "latencyToleranceMs": 5000]),
             ("org.varlink.service.GetInfo", [:]), ("org.varlink.service.GetInterfaceDescription", ["interface": "io.jouled"]),
             ("org.varlink.service.GetInterfaceDescription", ["interface": "a.b"]), ("io.jouled.Nonesuch", [:]),
             ("io.jouled.Streams.List", [:]), ("io.jouled.Streams.Ledger", [:]), ("io.jouled.Streams.Explain", ["stream": .int(stream.id)]),

@@ -101,6 +101,29 @@ import Units
         #expect(failure.message.hasPrefix("model.toml:"), "\(failure.message)")
     }
 
+    @Test func aGateIsReadWrittenAndChecked() throws {
+        #expect(try read(Fixture.manifest()).gate == nil)
+        func with(_ lines: String) throws -> String { try Fixture.manifest().replacing(first: "[[cadence]]", with: "[gate]\n\(lines)\n[[cadence]]") }
+        let plain = try read(with("model = \"silero-vad\""))
+        #expect(plain.gate == .init(model: "silero-vad", output: nil, threshold: 0.5, preroll: Seconds(0.2), hold: Seconds(0.5)))
+        // Without state, what later windows see needs no run of its own: 64 samples of context and 256 of overlap are 20 ms.
+        let stateless = try Fixture.manifest().replacing(first: "[[state]]\ninput = \"h\"\noutput = \"hn\"\nshape = [1, 1, 128]\n", with: "")
+        #expect(try abs(read(stateless).defaultPreroll.value - 0.18) < 1e-9)
+        #expect(try read(stateless.replacing(first: "[[cadence]]", with: "[gate]\nmodel = \"m\"\n[[cadence]]")).gate?.preroll == read(stateless).defaultPreroll)
+        let whole = try read(with("model = \"silero-vad\"\noutput = \"speech probability\"\nthreshold = 0.7\npreroll = \"100ms\"\nhold = 2.5"))
+        #expect(whole.gate == .init(model: "silero-vad", output: "speech probability", threshold: 0.7, preroll: Seconds(0.1), hold: Seconds(2.5)))
+        for manifest in [plain, whole] { #expect(try read(manifest.text) == manifest) }
+        for (lines, key) in [
+            ("output = \"x\"", "gate.model"), ("model = \"A b\"", "gate.model"), ("model = \"m\"\nthreshold = \"x\"", "gate.threshold"),
+            ("model = \"m\"\npreroll = \"11s\"", "gate.preroll"), ("model = \"m\"\nhold = -1", "gate.hold"), ("model = \"m\"\nlabel = \"x\"", "gate.label"),
+            ("model = \"tiny\"", "gate"),
+        ] {
+            let text = try with(lines)
+            let failure = try error { () throws(JouledError) in _ = try read(text) }
+            #expect(failure.message.hasPrefix("model.toml:") && failure.message.contains("key '\(key)'"), "\(failure.message)")
+        }
+    }
+
     @Test func aTruncatedManifestNeverPassesNorTraps() throws {
         let text = Fixture.manifest()
         let bytes = Array(text.utf8)

@@ -71,6 +71,10 @@ public let modelsInterfaceText = """
       windowSamples: int,
       # Samples between the starts of windows.
       hopSamples: int,
+      # How late a result may be for a stream that does not say.
+      latencyToleranceMs: int,
+      # The model that may let it sleep, for clients that ask for a gate and do not say which; null: none is named.
+      gate: ?string,
       # What each value of a result means.
       labels: []string,
       # The baseline first.

@@ -108,7 +108,11 @@ public let powerInterfaceText = """
       # The plan that came second, in words.
       runnerUp: string,
       # Why, in words.
-      reason: string
+      reason: string,
+      # Number of the stream that lets it sleep; null without one.
+      gate: ?int,
+      # Share of time that it is reckoned to be awake; null without a gate.
+      duty: ?float
     )
 
     # What a stream did on one variant within a stretch of time.

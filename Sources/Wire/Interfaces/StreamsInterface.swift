@@ -11,6 +11,59 @@ public let streamsInterfaceText = """
       labels: []string
     )
 
+    # What a client asks of another stream that is to let this one sleep: its gate. Without `stream` and `name` the gate is the newest
+    # of the client's streams on the model that this one's manifest names. What is absent is as the manifest says, or the default.
+    type GateChoice (
+      # Number of the gate: an open stream of the same user, which has no gate itself.
+      stream: ?int,
+      # Its name, instead of its number; the newest of that name.
+      name: ?string,
+      # Label of the value that is watched; the gate's only one if absent.
+      output: ?string,
+      # From this value on there is something to hear; 0.5 if absent.
+      threshold: ?float,
+      # How long before what the gate hears windows are run; if absent 200, for a model without state less what its later windows see anyway.
+      prerollMs: ?int,
+      # How long after it; 500 if absent.
+      holdMs: ?int
+    )
+
+    # What lets a stream sleep.
+    type Gate (
+      # Number of the other stream.
+      stream: int,
+      # Label of the value that is watched.
+      output: string,
+      # From this value on there is something to hear.
+      threshold: float,
+      # How long before what the gate hears windows are run.
+      prerollMs: int,
+      # How long after it.
+      holdMs: int
+    )
+
+    # What a gate let a stream do.
+    type Gating (
+      # Number of the gate; it may be gone.
+      gate: int,
+      # Its name, or its model's; empty if it is gone.
+      gateName: string,
+      # Whether the last window was run.
+      awake: bool,
+      # Share of windows that are run, as learned so far, 0 to 1.
+      duty: float,
+      # Windows that were run because the gate heard something.
+      heard: int,
+      # Windows that were let go without inference.
+      letGo: int,
+      # Windows that were run because the gate's word did not come in time.
+      late: int,
+      # Windows that were run because the gate was paused, failed or gone, or lost samples.
+      unguarded: int,
+      # Why the gate says nothing: paused, failed or gone; null while it does.
+      silence: ?string
+    )
+
     # What a stream and the daemon agreed on when it was opened.
     type Contract (
       # Name of the model.
@@ -34,7 +87,9 @@ public let streamsInterfaceText = """
       # In the order of a result's values.
       outputs: []Output,
       # Names of the model's variants; results name theirs by the index into this list.
-      variants: []string
+      variants: []string,
+      # What lets the stream sleep; null: it is always awake.
+      gate: ?Gate
     )
 
     # How a stream is doing.
@@ -82,7 +137,9 @@ public let streamsInterfaceText = """
       # User id of the client.
       uid: int,
       # How the joules are known: metered, battery or modelled.
-      basis: string
+      basis: string,
+      # What its gate lets it do; null without a gate, and for other users than the stream's and admins.
+      gating: ?Gating
     )
 
     # Windows and energy of one stream on one variant, over restarts. Streams of earlier processes are added up as stream 0.
@@ -127,7 +184,9 @@ public let streamsInterfaceText = """
       # Paused last. The policy's setting if absent. For admins, as are weights over 1.
       critical: ?bool,
       # Pins one variant by name.
-      variant: ?string
+      variant: ?string,
+      # Lets the stream sleep until another one hears something; always awake if absent.
+      gate: ?GateChoice
     ) -> (
       # Its number.
       stream: int,
@@ -246,7 +305,11 @@ public let streamsInterfaceText = """
       # Plain words.
       lines: []string,
       # null while it is paused.
-      runs: ?Running
+      runs: ?Running,
+      # What lets it sleep; null: it is always awake.
+      gate: ?Gate,
+      # Share of time that it is reckoned to be awake, 0 to 1; 1 without a gate, and while the gate does not run.
+      duty: float
     )
 
     # No such model.
@@ -275,6 +338,14 @@ public let streamsInterfaceText = """
       wanted: string,
       # What was offered.
       got: string
+    )
+
+    # The stream cannot be put behind that gate.
+    error InvalidGate (
+      # The parameter at fault.
+      field: string,
+      # What is wrong with it, in words.
+      reason: string
     )
 
     # The model cannot be served: its bundle or the runtime library is at fault.

@@ -94,7 +94,19 @@ enum StatusText {
                 stream.watts("plannedWatts"), stream.joules("joules"),
             ])
         }
-        return table.lines
+        return table.lines + streams.compactMap(gating)
+    }
+
+    /// What a stream's gate lets it do.
+    private static func gating(_ stream: JSONValue) -> String? {
+        guard let gating = stream["gating"], !gating.isNull else { return nil }
+        let name = stream.text("name").isEmpty ? stream.text("model") : stream.text("name")
+        let gate = gating.text("gateName").isEmpty ? "stream \(gating.integer("gate"))" : gating.text("gateName")
+        let now: String =
+            if let silence = gating["silence"]?.stringValue { "always awake, for its gate \(gate) is \(silence)" } else {
+                "\(gating.flag("awake") ? "awake" : "asleep") behind \(gate): awake \(percent(gating.number("duty") ?? 1)) of the time"
+            }
+        return "\(name) is \(now); \(gating.integer("letGo")) windows let go, \(gating.integer("late") + gating.integer("unguarded")) run without the gate's word"
     }
 }
 

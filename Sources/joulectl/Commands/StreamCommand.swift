@@ -19,6 +19,8 @@ struct StreamCommand: ParsableCommand {
               joulectl stream silero-vad --from meeting.wav
               joulectl stream ecg-rhythm --from holter.edf --channel "ECG II"
               joulectl stream ecg-rhythm --from iio:ads1298 --channel in_voltage0
+            With --gate, a second stream gets the same samples and lets the first one sleep until it hears something:
+              arecord -q -t raw -f S16_LE -r 16000 | joulectl stream keyword --gate silero-vad
 
             Each line is one window: {"end":512,"variant":"fp32","joules":0.0004,"speech_probability":0.21}, where `end` is
             the sample index one past the window. Notices (a variant changes, samples are lost) go to standard
@@ -56,6 +58,18 @@ struct StreamCommand: ParsableCommand {
     var critical = false
     @Option(help: "Run this variant only.")
     var variant: String?
+    @Option(
+        defaultAsFlag: "",
+        help: "Let the stream sleep until a second stream, of this model on the same samples, hears something. Without a model: the one that the manifest names.")
+    var gate: String?
+    @Option(help: "With --gate: the label of the gate's value that is watched.")
+    var gateOutput: String?
+    @Option(help: "With --gate: from this value on there is something to hear; 0.5 if left out.")
+    var gateThreshold: Double?
+    @Option(help: "With --gate: how long before what the gate hears windows are run; what the model needs if left out, 200ms at most.")
+    var gatePreroll: String?
+    @Option(help: "With --gate: how long after it; 500ms if left out.")
+    var gateHold: String?
     @Option(help: "Send standard input in pieces of this many bytes, however it arrives.")
     var chunk: Int?
     @Flag(help: "Feed a recording at the pace of its sample rate, as a sensor would.")
@@ -70,6 +84,9 @@ struct StreamCommand: ParsableCommand {
     func validate() throws {
         guard floor.map({ (0...1).contains($0) }) ?? true else { throw ValidationError("--floor must be 0 to 1") }
         guard weight.map({ (0.001...1000).contains($0) }) ?? true else { throw ValidationError("--weight must be 0.001 to 1000") }
+        guard gate != nil || (gateOutput == nil && gateThreshold == nil && gatePreroll == nil && gateHold == nil) else {
+            throw ValidationError("--gate-output, --gate-threshold, --gate-preroll and --gate-hold need --gate")
+        }
         guard preroll == nil || pace else { throw ValidationError("--preroll needs --pace") }
         guard from != nil || (channel == nil && scale == nil && samples == nil) else { throw ValidationError("--channel, --scale and --samples need --from") }
         guard from == nil || (format == nil && rate == nil && channels == nil && chunk == nil) else {
@@ -84,10 +101,12 @@ struct StreamCommand: ParsableCommand {
         try reporting {
             let connection = try daemon.connect()
             let source = try from.map { try StreamSource($0, channel: channel, scale: scale, needs: needs(connection)) }
-            let parameters = try parameters(connection, source)
+            var parameters = try parameters(connection, source)
+            let gate = try gateStream(connection, &parameters)
             let stream = try connection.openStream(parameters)
             Interruption.install()
             stream.shouldStop = { Interruption.happened }
+            if let gate { try stream.feed(alongside: gate) { GateNotices.handle($0, quiet: quiet) } }
             let printer = ResultPrinter(contract: stream.contract, notices: notices, quiet: quiet)
             // Who opens a stream that cannot run now must not wonder where its results are.
             if stream.contract["variant"]?.stringValue == "", let reason = stream.contract["reason"]?.stringValue {
@@ -136,7 +155,7 @@ struct StreamCommand: ParsableCommand {
         return parameters
     }
 
-    private func seconds(_ text: String?, _ option: String) throws -> Double? {
+    func seconds(_ text: String?, _ option: String) throws -> Double? {
         guard let text else { return nil }
         guard let seconds = DurationText.seconds(text) else { throw ValidationError("\(option) '\(text)': write 100ms, 2s or 1m") }
         return seconds
