@@ -152,3 +152,9 @@ int clinux_eventfd(void) {
     int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     return fd < 0 ? -errno : fd;
 }
+
+int clinux_poll(struct pollfd *fds, unsigned count, int milliseconds, const sigset_t *mask) {
+    struct timespec limit = {.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000L};
+    int ready = ppoll(fds, count, milliseconds < 0 ? NULL : &limit, mask);
+    return ready < 0 ? -errno : ready;
+}

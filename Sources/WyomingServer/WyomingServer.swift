@@ -44,6 +44,13 @@ public final class WyomingServer {
     /// Serves until a signal arrives and `shouldStop` agrees.
     /// - Throws: `.wyomingListening` if the kernel cannot wait any more.
     public func run(until shouldStop: () -> Bool) throws(JouledError) {
+        // Signals come while it waits and at no other time, so that none comes between a look at `shouldStop` and a wait without end.
+        var (ending, before) = (sigset_t(), sigset_t())
+        sigemptyset(&ending)
+        sigaddset(&ending, SIGTERM)
+        sigaddset(&ending, SIGINT)
+        pthread_sigmask(SIG_BLOCK, &ending, &before)
+        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
         while !shouldStop() {
             var polled: [pollfd] = []
             let isAccepting = acceptsAgain.map { $0 <= SystemClocks().monotonic() } ?? true
@@ -57,8 +64,9 @@ public final class WyomingServer {
                 // A negative descriptor is passed over.
                 polled.append(pollfd(fd: connection.stream?.descriptor ?? -1, events: connection.stream?.pollEvents ?? 0, revents: 0))
             }
-            guard poll(&polled, nfds_t(polled.count), timeout) >= 0 else {
-                guard errno == EINTR else { throw JouledError(.wyomingListening, "poll: \(String(cString: strerror(errno)))") }
+            let count = clinux_poll(&polled, UInt32(polled.count), timeout, &before)
+            guard count >= 0 else {
+                guard count == -EINTR else { throw JouledError(.wyomingListening, "poll: \(String(cString: strerror(-count)))") }
                 continue
             }
             for (index, connection) in connections.enumerated() {

@@ -18,8 +18,9 @@ struct WyomingEndpointTests {
         init(_ arguments: [String] = [], daemon: DaemonHarness? = nil) throws {
             self.daemon = try daemon ?? DaemonHarness()
             process = try self.daemon.joulectl(["wyoming", "--uri", "unix://" + self.daemon.directory("w")] + arguments, name: "wyoming")
-            let path = self.daemon.directory("w")
-            guard eventually(within: Seconds(10), { access(path, F_OK) == 0 }) else {
+            // The file is there before anybody listens; the line comes after.
+            let directory = self.daemon.directory
+            guard eventually(within: Seconds(10), { directory.text(of: "wyoming.err").contains("may connect to unix://" + directory("w")) }) else {
                 throw JouledError(.subprocess, "no socket: \(self.daemon.directory.text(of: "wyoming.err"))")
             }
         }

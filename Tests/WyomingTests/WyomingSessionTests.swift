@@ -29,15 +29,16 @@ struct WyomingSessionTests {
         hear(&session, voice, from: 10_000)
         #expect(session.take(WyomingEvent("audio-chunk", format, payload: [1, 2])) == [.samples([1, 2])])
         var told: [WyomingEvent] = []
-        // 32 ms a window: speech in the third to fifth, a pause of ten windows, speech again, silence of 17 windows.
-        let probabilities: [Float] = [0.1, 0.49, 0.5, 0.36, 0.9] + [Float](repeating: 0.1, count: 10) + [0.6] + [Float](repeating: 0.2, count: 17)
+        // 32 ms a window: speech in the third to fifth, a pause of ten windows, speech again that fades without ending, silence of 17 windows.
+        let fading = [Float](repeating: 0.36, count: 20)
+        let probabilities: [Float] = [0.1, 0.49, 0.5, 0.36, 0.9] + [Float](repeating: 0.1, count: 10) + [0.6] + fading + [Float](repeating: 0.2, count: 17)
         for (index, probability) in probabilities.enumerated() { told += sent(session.take(result: [probability], end: UInt64(index + 1) * 512)) }
-        #expect(told == [WyomingEvent("voice-started", ["timestamp": 10_064]), WyomingEvent("voice-stopped", ["timestamp": 10_512])])
+        #expect(told == [WyomingEvent("voice-started", ["timestamp": 10_064]), WyomingEvent("voice-stopped", ["timestamp": 11_152])])
         // Speech that goes on to the end of the audio ends with it.
-        #expect(sent(session.take(result: [0.9], end: 40 * 512)) == [WyomingEvent("voice-started", ["timestamp": .int(10_000 + 39 * 32)])])
+        #expect(sent(session.take(result: [0.9], end: 60 * 512)) == [WyomingEvent("voice-started", ["timestamp": .int(10_000 + 59 * 32)])])
         #expect(session.take(WyomingEvent("audio-stop")) == [.finish])
         #expect(session.isFinishing)
-        #expect(sent(session.finished()) == [WyomingEvent("voice-stopped", ["timestamp": .int(10_000 + 40 * 32)])])
+        #expect(sent(session.finished()) == [WyomingEvent("voice-stopped", ["timestamp": .int(10_000 + 60 * 32)])])
         #expect(!session.isBusy)
         // The same connection may go on with other audio.
         hear(&session, voice)

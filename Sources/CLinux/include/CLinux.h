@@ -1,6 +1,8 @@
 // The few calls that Glibc's Swift module lacks because they need _GNU_SOURCE, are variadic, or are macros.
 #pragma once
+#include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,5 +31,7 @@ void clinux_release_code(void);
 int clinux_start_timer(clockid_t clock, int signal, uint64_t nanoseconds, timer_t *timer);
 /// Stops a thread for good where it is, by a signal whose handler never returns. Locks that it holds stay held. Returns 0 or -errno.
 int clinux_freeze_thread(pthread_t thread);
+/// poll(2) for at most `milliseconds` (-1: for ever), during which alone the signals outside of `mask` are delivered. Returns what poll returns, or -errno.
+int clinux_poll(struct pollfd *fds, unsigned count, int milliseconds, const sigset_t *mask);
 /// A non-blocking, close-on-exec eventfd. Returns the descriptor or -errno.
 int clinux_eventfd(void);
