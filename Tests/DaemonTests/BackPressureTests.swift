@@ -32,7 +32,7 @@ struct BackPressureTests {
         while raw.isWritable(within: Seconds(1)) { sent += raw.send(frames, from: sent) }
         #expect(sent < frames.count / 2, "\(sent) of \(frames.count) bytes were taken from a client that does not read")
         let held = try #require(daemon.status("VmRSS"))
-        #expect(held - before < 8_000, "memory grew by \(held - before) kB")
+        #expect(Installation.isSanitized || held - before < 8_000, "memory grew by \(held - before) kB")
 
         try bystander.send(recording[102_400...])
         try bystander.finish()
@@ -81,7 +81,8 @@ struct BackPressureTests {
         let before = try #require(daemon.status("VmRSS"))
         for round in 0..<150 { try daemon.setPolicy(round % 2 == 0 ? "starved" : "unlimited") }
         let after = try #require(daemon.status("VmRSS"))
-        #expect(after - before < 6_000, "memory grew by \(after - before) kB")
+        // A sanitizer keeps what is freed, to find whoever uses it.
+        #expect(Installation.isSanitized || after - before < 6_000, "memory grew by \(after - before) kB")
         // It still answers others, once the stream's shortest pause is over.
         #expect(try eventually { try daemon.call("io.jouled.Streams.List")["streams"]?[0]?["paused"] == false })
         try stream.send(try Reference.speech()[..<10_240])
