@@ -57,10 +57,10 @@ class Line:
 
 
 def lines(text: str, count: int, rng: np.random.Generator) -> list[Line]:
-    """One in six by flite, the rest by espeak-ng, each with another voice, speed and pitch."""
+    """One in three by flite, whose voices are made of recorded ones, the rest by espeak-ng; each with another voice, speed and pitch."""
     result = []
     for number in range(count):
-        if number % 6 == 5:
+        if number % 3 == 2:
             voice = str(rng.choice(FLITE))
             pitch = int(rng.integers(140, 230)) if voice == "slt" else int(rng.integers(80, 140))
             result.append(Line(text, "flite", voice, int(rng.integers(80, 135)), pitch))

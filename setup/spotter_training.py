@@ -150,7 +150,7 @@ class Stage:
         begin = max(0, end - utterance.size)
         window[begin:end] = utterance[-(end - begin) :]
         gap = int(self.rng.uniform(0.02, 0.25) * RATE_HZ)
-        if begin > gap and self.rng.random() < 0.4:
+        if begin > gap and self.rng.random() < 0.5:
             window[: begin - gap] = self.piece(self.speech.sentences, begin - gap)
         return self.heard(window)
 
