@@ -39,7 +39,7 @@ help:
 	@echo 'make soak      SOAK_SECONDS=600 of 32 streams whose clients come, go, stall and die'
 	@echo 'make faults    what faults cost the streams beside them: windows lost, and how their p99 latency moves'
 	@echo 'make cascade   the keyword spotter over an hour, alone and asleep behind voice activity: detections and CPU time beside their goals'
-	@echo 'make judge     how good the models are that set-up makes itself, on recordings that nothing was learned from (10 minutes)'
+	@echo 'make judge     how good the models are that set-up makes itself, on recordings that nothing was learned from (4 minutes)'
 	@echo 'make test-sanitizers  the tests under the address and the thread sanitizer'
 	@echo 'make clean     remove build products; make distclean: also what set-up downloaded'
 

@@ -73,7 +73,7 @@ def differences(one: list[Detection], other: list[Detection]) -> tuple[list[Dete
 def stream(daemon: Daemon, joulectl: Path, file: Path, gate: list[str], threshold: float) -> Run:
     """The whole file as fast as the daemon takes it."""
     before = daemon.cpu()
-    command = [joulectl, "stream", "keyword", "--socket", daemon.socket, *gate]
+    command = [joulectl, "stream", "keyword", "-q", "--socket", daemon.socket, *gate]
     with file.open("rb") as samples, subprocess.Popen(command, stdin=samples, stdout=subprocess.PIPE, text=True) as client:
         assert client.stdout is not None
         lines = [line for line in map(json.loads, client.stdout) if "juliet" in line]

@@ -63,10 +63,10 @@ def lines(text: str, count: int, rng: np.random.Generator) -> list[Line]:
         if number % 3 == 2:
             voice = str(rng.choice(FLITE))
             pitch = int(rng.integers(140, 230)) if voice == "slt" else int(rng.integers(80, 140))
-            result.append(Line(text, "flite", voice, int(rng.integers(80, 135)), pitch))
+            result.append(Line(text, "flite", voice, int(rng.integers(85, 170)), pitch))
         else:
             voice = f"{rng.choice(ACCENTS)}+{rng.choice(TIMBRES)}"
-            result.append(Line(text, "espeak-ng", voice, int(rng.integers(110, 210)), int(rng.integers(25, 75))))
+            result.append(Line(text, "espeak-ng", voice, int(rng.integers(85, 200)), int(rng.integers(25, 75))))
     return result
 
 

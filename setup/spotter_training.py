@@ -145,7 +145,7 @@ class Stage:
         """A window with the whole word near its end, maybe after other words."""
         utterance = self.varied(utterance)
         size = spotter.WINDOW
-        end = size - int(self.rng.uniform(0.02, 0.36) * RATE_HZ)
+        end = size - int(self.rng.uniform(0.02, 0.3) * RATE_HZ)
         window = np.zeros(size, np.float32)
         begin = max(0, end - utterance.size)
         window[begin:end] = utterance[-(end - begin) :]
