@@ -18,7 +18,7 @@ DEMO = $(RELEASE_BIN)/joulectl demo --models $(DEPS)/bundles --runtime-library $
     --speech $(DEPS)/signals/speech.s16le --ecg $(DEPS)/signals/ecg-0201.f32le --drain $(DRAIN) --seconds $(SECONDS_)
 DEMO_MOMENTS := 5 15 23 31 39 47 56
 
-.PHONY: demo-picture bench bench-docs instructions bench-planner help setup build bundles profile demo test test-system check install deb fuzz soak test-sanitizers clean distclean test-varlinkctl faults
+.PHONY: demo-picture bench bench-docs instructions bench-planner help setup build bundles profile demo test test-system check install deb fuzz soak test-sanitizers clean distclean test-varlinkctl faults cascade judge
 
 help:
 	@echo 'make demo      set up, build, and show jouled at work for a minute (DRAIN=0.8: drain the battery slower)'
@@ -38,6 +38,8 @@ help:
 	@echo 'make fuzz      libFuzzer over all parsers, FUZZ_SECONDS=60 each'
 	@echo 'make soak      SOAK_SECONDS=600 of 32 streams whose clients come, go, stall and die'
 	@echo 'make faults    what faults cost the streams beside them: windows lost, and how their p99 latency moves'
+	@echo 'make cascade   the keyword spotter over an hour, alone and asleep behind voice activity: detections and CPU time beside their goals'
+	@echo 'make judge     how good the models are that set-up makes itself, on recordings that nothing was learned from (4 minutes)'
 	@echo 'make test-sanitizers  the tests under the address and the thread sanitizer'
 	@echo 'make clean     remove build products; make distclean: also what set-up downloaded'
 
@@ -156,6 +158,13 @@ soak: profile
 # What faults cost the streams beside them: calm and faulty phases by turns in one run, for each fault.
 faults: profile
 	python3 Benchmarks/faults/faults.py $(RELEASE_BIN)/jouled $(DEPS)
+
+# An hour of speech, music and silence, as fast as the daemon takes it; exit status 1 where a goal is missed.
+cascade: profile
+	python3 Benchmarks/cascade.py --bin $(RELEASE_BIN) --deps $(DEPS)
+
+judge: bundles
+	$(DEPS)/venv/bin/python Benchmarks/models.py --deps $(DEPS)
 
 # The whole suite under the address and the thread sanitizer, each with a build of its own.
 test-sanitizers: bundles

@@ -68,8 +68,7 @@ for name in ${stale[@]+"${stale[@]}"}; do
     bundle=$store/$name/1
     for file in "$bundle"/*.onnx; do
         variant=$(basename "$file" .onnx)
-        case $name in silero-vad) signal=speech.s16le ;; *) signal=ecg-0201.f32le ;; esac
-        "$deps/venv/bin/python" "$here/reference.py" "$bundle" "$variant" "$deps/signals/$signal" >"$bundle/$variant.jsonl"
+        "$deps/venv/bin/python" "$here/reference.py" "$bundle" "$variant" "$deps/signals" >"$bundle/$variant.jsonl"
     done
     rm -f "$deps/references/$name"-*.jsonl "$deps/building/$name.stamp"
     for file in "$bundle"/*.jsonl; do mv "$file" "$deps/references/$name-$(basename "$file")"; done

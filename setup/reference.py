@@ -31,6 +31,17 @@ def load(path: Path, manifest: dict[str, Any]) -> Samples:
     raise SystemExit(f"reference: {path}: expected a .s16le or .f32le file")
 
 
+def signal_for(manifest: dict[str, Any], path: Path) -> Path:
+    """A file, or of a directory the one that its signals.toml names for the model's kind of signal and its rate."""
+    if not path.is_dir():
+        return path
+    kind = f"{manifest['signal']['kind']}-{manifest['signal']['sample_rate_hz']}"
+    names: dict[str, str] = tomllib.loads((path / "signals.toml").read_text())
+    if kind not in names:
+        raise SystemExit(f"reference: {path}/signals.toml names no signal for {kind}")
+    return path / names[kind]
+
+
 def windows(signal: Samples, window: dict[str, Any]) -> Iterator[tuple[int, Samples]]:
     """(end, context and samples) of every window, as the manifest lays them out."""
     size, hop, context = window["samples"], window["hop"], window["context"]
@@ -71,7 +82,7 @@ def results(bundle: Path, variant: str, signal_path: Path) -> Iterator[tuple[int
     states = manifest.get("state", [])
     carried = {s["input"]: np.zeros(s["shape"], np.float32) for s in states}
     names = [o["name"] for o in manifest["output"]]
-    for end, block in windows(load(signal_path, manifest), manifest["window"]):
+    for end, block in windows(load(signal_for(manifest, signal_path), manifest), manifest["window"]):
         block = normalized(block, manifest["window"]["normalize"])
         feed = {manifest["input"]["name"]: block.reshape(manifest["input"]["shape"]), **carried}
         outputs = session.run(names + [s["output"] for s in states], feed)
@@ -83,7 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path, help="directory with model.toml")
     parser.add_argument("variant", help="name of a variant, e.g. fp32")
-    parser.add_argument("signal", type=Path, help="a .s16le or .f32le file")
+    parser.add_argument("signal", type=Path, help="a .s16le or .f32le file, or a directory with signals.toml")
     arguments = parser.parse_args()
     for end, values in results(arguments.bundle, arguments.variant, arguments.signal):
         sys.stdout.write(json.dumps({"end": end, "values": values}) + "\n")

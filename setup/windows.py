@@ -10,7 +10,8 @@ No recording serves two purposes, and no noise either:
 | unlike it   | silero's own test recording     | the same with noise                                                   |
 
 Noise is recorded (NSTDB: wander, electrode motion, muscle), added at 12 dB; its first half belongs to selection, its
-second to judging. AHA 0001 and 0201 are the same patient and overlap nowhere.
+second to judging. AHA 0001 and 0201 are the same patient and overlap nowhere. The pulse's windows are cut in pulse_windows.py, the keyword spotter's in
+spotter_windows.py.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+import pulse_windows
 import rhythm
 from layout import Layout
 from signals import ECG_0001_MINUTES, ECG_0201_MINUTES, Samples, ecg_leads, ecg_noise, read_speech, read_turns
@@ -126,7 +128,7 @@ def ecg(layout: Layout) -> dict[str, Arrays]:
 def write(layout: Layout) -> None:
     """Writes `windows/KIND-PURPOSE.npz`; the ECG model must be there."""
     layout.windows.mkdir(parents=True, exist_ok=True)
-    for kind, sets in (("speech", speech(layout)), ("ecg", ecg(layout))):
+    for kind, sets in (("speech", speech(layout)), ("ecg", ecg(layout)), ("ppg", pulse_windows.sets(layout))):
         for purpose, arrays in sets.items():
             partial = layout.windows / f".{kind}-{purpose}.npz"
             np.savez(partial, **arrays)

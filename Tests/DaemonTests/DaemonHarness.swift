@@ -32,6 +32,14 @@ enum Installation {
     }
     static let speech = root + "/.deps/signals/speech.s16le"
     static let ecg = root + "/.deps/signals/ecg-0201.f32le"
+    /// The recording that a model's references were made of, and the format of its samples.
+    static func signal(_ model: String) throws -> (file: String, format: String) {
+        switch try ModelStore(root: bundles).load(model).manifest.signal.kind {
+        case .audio: (speech, "s16le")
+        case .ppg: (root + "/.deps/signals/ppg-watch.f32le", "f32le")
+        case .ecg, .motion: (ecg, "f32le")
+        }
+    }
     /// ONNX Runtime, whatever its release.
     static let runtime: String = {
         let folder = root + "/.deps/lib"

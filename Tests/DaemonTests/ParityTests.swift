@@ -24,16 +24,14 @@ struct ParityTests {
         expectEqual(try Reference.parse(out), try Reference.load("ecg-rhythm-fp32"), "chunk \(chunk)")
     }
 
-    @Test("Every variant, pinned", arguments: ["silero-vad", "ecg-rhythm"])
-    func pinned(model: String) throws {
+    @Test("Every variant, pinned", arguments: [("silero-vad", 4), ("ecg-rhythm", 4), ("keyword", 3), ("ppg-peaks", 2)])
+    func pinned(model: String, least: Int) throws {
         let daemon = try DaemonHarness()
-        let isSpeech = model == "silero-vad"
+        let signal = try Installation.signal(model)
         let variants = try Installation.variants(model)
-        #expect(variants.count >= 4)
+        #expect(variants.count >= least)
         for variant in variants {
-            let (status, out, error) = try daemon.run(
-                ["stream", model, "--variant", variant, "--format", isSpeech ? "s16le" : "f32le"],
-                input: isSpeech ? Installation.speech : Installation.ecg)
+            let (status, out, error) = try daemon.run(["stream", model, "--variant", variant, "--format", signal.format], input: signal.file)
             #expect(status == 0, "\(error) \(daemon.journal)")
             let windows = try Reference.parse(out)
             expectEqual(windows, try Reference.load("\(model)-\(variant)"), "\(model) \(variant)")

@@ -7,9 +7,11 @@ import Units
 @testable import Quantizer
 
 @Suite(.enabled(if: RuntimeFixture.runtime != nil, "needs setup/setup.sh")) struct SchemeTests {
-    private func noise(_ recipe: Recipe, seed: UInt64, _ check: (OnnxModel) -> Void = { _ in }) throws -> Double {
+    private func noise(
+        _ recipe: Recipe, seed: UInt64, of source: OnnxModel? = nil, _ check: (OnnxModel) -> Void = { _ in }
+    ) throws -> Double {
         let runtime = try #require(RuntimeFixture.runtime)
-        let source = RuntimeFixture.residualNetwork(seed: seed)
+        let source = source ?? RuntimeFixture.residualNetwork(seed: seed)
         let calibrator = try Calibrator(runtime: runtime, dataset: RuntimeFixture.dataset([4, 1, 32], seed: seed))
         var quantizer = try ModelQuantizer(source, calibrator: calibrator)
         let outcome = try quantizer.quantize(recipe)
@@ -65,6 +67,46 @@ import Units
             #expect(writer?.opType == "DequantizeLinear" && reader?.opType == "QuantizeLinear")
             #expect(writer?.input[1] == reader?.input[1], "pooling keeps its scale")
         }
+    }
+
+    /// What writes and what reads the operations of a type, sorted.
+    private func neighbours(of type: String, in graph: Graph) -> [String] {
+        var found: [String] = []
+        for node in graph.node where node.opType == type {
+            for other in graph.node where other.output == node.input || other.input.first == node.output[0] { found.append(other.opType) }
+        }
+        return found.sorted()
+    }
+
+    /// A clip is the range that a convolution writes, and the leaky ReLU behind it is integer.
+    @Test(arguments: seeds(3)) func clipsAndLeakyReLUsLeaveNoHoles(seed: UInt64) throws {
+        var recipe = Recipe(.int8)
+        recipe.weightThreshold = 64
+        var source = RuntimeFixture.residualNetwork(seed: seed)
+        let place = try #require(source.graph.node.firstIndex { $0.name == "r1" })
+        source.graph.node[place] = Node("Clip", name: "clip", inputs: ["t1", "low", "high"], outputs: ["v1"])
+        source.graph.node.append(Node("LeakyRelu", name: "leaky", inputs: ["v1"], outputs: ["u1"]))
+        source.graph.initializer += [Tensor(name: "low", dims: [], floats: [-0.3]), Tensor(name: "high", dims: [], floats: [0.5])]
+        let decibels = try noise(recipe, seed: seed, of: source) { model in
+            #expect(neighbours(of: "Clip", in: model.graph).isEmpty)
+            #expect(neighbours(of: "LeakyRelu", in: model.graph) == ["DequantizeLinear", "QuantizeLinear"])
+        }
+        #expect(decibels > 26, "seed \(seed): \(decibels) dB")
+    }
+
+    /// Pooling has the scale of its input: a ReLU behind it cannot be left to a range.
+    @Test(arguments: seeds(3)) func aReLUBehindPoolingStays(seed: UInt64) throws {
+        var recipe = Recipe(.int8)
+        recipe.weightThreshold = 64
+        var source = RuntimeFixture.residualNetwork(seed: seed)
+        let place = try #require(source.graph.node.firstIndex { $0.name == "r1" })
+        source.graph.node[place].input = ["w1"]
+        source.graph.node.append(
+            Node("MaxPool", name: "wide", inputs: ["t1"], outputs: ["w1"], attributes: [Attribute("kernel_shape", [1, 1])]))
+        let decibels = try noise(recipe, seed: seed, of: source) { model in
+            #expect(model.graph.node.contains { $0.name == "r1" })
+        }
+        #expect(decibels > 26, "seed \(seed): \(decibels) dB")
     }
 
     /// A quantizer that made one recipe's model can be searched with: statistics of one recipe do not cover the others.

@@ -4,9 +4,9 @@ import Units
 /// Static 8-bit quantization as QuantizeLinear/DequantizeLinear pairs (QDQ), which ONNX Runtime turns into integer
 /// operators.
 ///
-/// What it takes from experience with the runtime: the ReLU after a convolution is dropped and left to the clipping of the
-/// unsigned output; pooling keeps its input's scale; additions and pooling between integer operations are integer too, so
-/// that a region has no holes; and where a region begins with a tensor that more than a convolution reads, an exact 1x1
+/// What it takes from experience with the runtime: the ReLU or the clip after a convolution is dropped and left to the clipping of
+/// the 8-bit output; pooling keeps its input's scale; additions, pooling and leaky ReLU between integer operations are integer too,
+/// so that a region has no holes; and where a region begins with a tensor that more than a convolution reads, an exact 1x1
 /// identity convolution goes first, without which the runtime transposes every residual connection back and forth.
 struct StaticPass {
     struct Settings {
@@ -24,7 +24,9 @@ struct StaticPass {
     private var isQuantized: [Bool] = []
 
     /// Operations that can follow integer ones; their tensors' ranges are needed too.
-    static let followers: Set<String> = ["Relu", "Add", "MaxPool", "Concat", "AveragePool"]
+    static let followers: Set<String> = ["Relu", "Clip", "LeakyRelu", "Add", "MaxPool", "Concat", "AveragePool"]
+    /// What the range of the output in front of them can stand for.
+    private static let clippers: Set<String> = ["Relu", "Clip"]
     private static let movers: Set<String> = ["Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten"]
     private static let scaleKeepers: Set<String> = Set(["MaxPool"]).union(movers)
 
@@ -95,7 +97,7 @@ struct StaticPass {
         graph.node = try GraphCheck.sorted(graph, path: model.path)
         var pass = StaticPass(graph: graph, names: UniqueNames(graph), ranges: ranges, settings: settings)
         pass.mark(selected)
-        pass.dropReluAfterInteger()
+        pass.dropClippersAfterInteger()
         try pass.rewrite(model.path)
         var result = pass.graph
         result.node = try GraphCheck.sorted(result, path: model.path)
@@ -119,7 +121,7 @@ struct StaticPass {
                 continue
             }
             guard !settings.skipped.contains(node.label), Self.followers.contains(node.opType) || Self.movers.contains(node.opType) else { continue }
-            let data = Self.movers.contains(node.opType) ? Array(node.input.prefix(1)) : node.input
+            let data = ["Add", "Concat"].contains(node.opType) ? node.input : Array(node.input.prefix(1))
             let isInteger = data.allSatisfy { name in index.producer[name].map { isQuantized[$0] } ?? false }
             guard isInteger else { continue }
             if Self.movers.contains(node.opType) {
@@ -127,21 +129,38 @@ struct StaticPass {
                 let readers = index.consumers[node.output[0]] ?? []
                 guard readers.contains(where: { selected.contains(graph.node[$0].label) }) else { continue }
             }
-            if node.opType == "Relu" {
-                guard index.consumers[node.input[0]]?.count == 1, !index.outputs.contains(node.input[0]) else { continue }
+            if Self.clippers.contains(node.opType) {
+                // Pooling and what only moves values have the scale of their input, which cannot clip for them.
+                guard index.consumers[node.input[0]]?.count == 1, !index.outputs.contains(node.input[0]), bounds(node, index) != nil,
+                    let producer = index.producer[node.input[0]], !Self.scaleKeepers.contains(graph.node[producer].opType)
+                else { continue }
             }
             isQuantized[number] = true
         }
     }
 
-    /// The producer writes the ReLU's output: quantized to a range that begins at 0, it clips by itself.
-    private mutating func dropReluAfterInteger() {
+    /// What a ReLU or a clip leaves of all values; nil if only the run knows.
+    private func bounds(_ node: Node, _ index: GraphIndex) -> ClosedRange<Float>? {
+        guard node.opType == "Clip" else { return 0...Float.infinity }
+        var bounds: [Float] = [-.infinity, .infinity]
+        for (position, name) in node.input.dropFirst().prefix(2).enumerated() where !name.isEmpty {
+            guard let at = index.initializer[name], let value = try? graph.initializer[at].floats().first else { return nil }
+            bounds[position] = value
+        }
+        return bounds[0] < bounds[1] && bounds[0] <= 0 && bounds[1] >= 0 ? bounds[0]...bounds[1] : nil
+    }
+
+    /// The producer writes the ReLU's or the clip's output: quantized to its range, it clips by itself.
+    private mutating func dropClippersAfterInteger() {
         let index = GraphIndex(graph)
         var dropped: Set<Int> = []
-        for (number, node) in graph.node.enumerated() where node.opType == "Relu" && isQuantized[number] {
-            guard let producer = index.producer[node.input[0]] else { continue }
+        for (number, node) in graph.node.enumerated() where Self.clippers.contains(node.opType) && isQuantized[number] {
+            guard let producer = index.producer[node.input[0]], let bounds = bounds(node, index) else { continue }
             graph.node[producer].output[0] = node.output[0]
-            ranges[node.output[0]]?.lower = 0
+            if let range = ranges[node.output[0]] {
+                ranges[node.output[0]]?.lower = node.opType == "Relu" ? 0 : max(range.lower, bounds.lowerBound)
+                ranges[node.output[0]]?.upper = min(range.upper, bounds.upperBound)
+            }
             dropped.insert(number)
         }
         let kept = graph.node.indices.filter { !dropped.contains($0) }
