@@ -1,7 +1,8 @@
 """The watch's photoplethysmogram at 100 Hz, and its windows (.npz, see docs/quantization.md).
 
 The recording is 12 minutes of one wearer, sampled at about 19.6 Hz, with the rate that the watch itself found in each sample. No second
-recording with a clear licence was found, so one has to serve both: minutes 0 to 4 for choices and calibration, the rest for judging.
+recording with a clear licence was found, so one has to serve both: minutes 0 to 4 calibrate, the rest judges variants. The length of
+pulse.py's filter was chosen on all of it.
 """
 
 from __future__ import annotations
