@@ -311,7 +311,8 @@ actor Scheduler {
             firstWindow: WindowCost(energy: first.energy, cpu: first.cpu, latency: profile.latency.p50),
             nextWindow: WindowCost(energy: profile.next.energy, cpu: profile.next.cpu, latency: profile.nextLatency.p50),
             energyFactor: engine.energy.scale(of: option.plan.unit).factor,
-            runLimit: max(Self.leastRunLimit, first.cpu * Self.runLimitFactor), isPaced: isLimited, reason: placement.reason)
+            runLimit: max(Self.leastRunLimit, first.cpu * Self.runLimitFactor), furtherRunLimit: profile.next.cpu * Self.runLimitFactor,
+            isPaced: isLimited, reason: placement.reason)
     }
 
     // MARK: Policy

@@ -31,6 +31,19 @@ public enum TinyOnnx {
         return number(1, 8) + message(7, nodes + text(2, "g") + indices + inputs + outputs) + message(8, number(2, 13))
     }
 
+    /// `y = x[x[0]]` for each row of `x`, of shape [windows, count]: a row whose first value is no index fails the whole run.
+    public static func picky(of count: UInt64) -> [UInt8] {
+        func node(_ inputs: [String], _ output: String, _ operation: String, _ more: [UInt8] = []) -> [UInt8] {
+            message(1, inputs.flatMap { text(1, $0) } + text(2, output) + text(4, operation) + more)
+        }
+        func attribute(_ name: String, _ value: UInt64) -> [UInt8] { message(5, text(1, name) + number(3, value) + number(20, 2)) }
+        let indices = message(5, number(1, 1) + number(2, 7) + message(7, varint(0)) + text(8, "i"))
+        let nodes = node(["x", "i"], "g", "Gather", attribute("axis", 1)) + node(["g"], "k", "Cast", attribute("to", 7))
+            + node(["x", "k"], "y", "GatherElements", attribute("axis", 1))
+        let ends = message(11, tensor("x", [0, count])) + message(12, tensor("y", [0, 1]))
+        return number(1, 8) + message(7, nodes + text(2, "g") + indices + ends) + message(8, number(2, 13))
+    }
+
     /// `y = x[index]`, from `x` of shape [1, count]. With an index that is out of bounds it loads, since nothing looks before it runs, and
     /// fails when it runs.
     /// - Parameter takesMany: whether the first axis is open, for several windows in one run.

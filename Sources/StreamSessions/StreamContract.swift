@@ -118,8 +118,9 @@ public struct Assignment: Sendable {
     public var nextWindow: WindowCost
     /// True joules per profiled joule of `unit`, as learned so far.
     public var energyFactor: Double
-    /// CPU time that a window may take before it is taken for stuck.
+    /// CPU time that a window may take before it is taken for stuck, and what each further one of the same run adds to it.
     public var runLimit: Seconds
+    public var furtherRunLimit: Seconds
     /// True while energy is limited: samples are taken at the contract's rate at most (with bursts), so that a
     /// client which pushes a recording cannot spend more than the plan allows it.
     public var isPaced: Bool
@@ -129,7 +130,7 @@ public struct Assignment: Sendable {
     public init(
         session: InferenceSession?, variantIndex: UInt16, variantName: String, unit: String, cadence: Int,
         coalescing: Int, windowsPerRun: Int = 1, drainPeriod: Seconds?, firstWindow: WindowCost, nextWindow: WindowCost, energyFactor: Double = 1,
-        runLimit: Seconds = Seconds(5), isPaced: Bool, reason: String
+        runLimit: Seconds = Seconds(5), furtherRunLimit: Seconds = .zero, isPaced: Bool, reason: String
     ) {
         self.session = session
         self.variantIndex = variantIndex
@@ -143,6 +144,7 @@ public struct Assignment: Sendable {
         self.nextWindow = nextWindow
         self.energyFactor = energyFactor
         self.runLimit = runLimit
+        self.furtherRunLimit = furtherRunLimit
         self.isPaced = isPaced
         self.reason = reason
     }

@@ -308,9 +308,15 @@ public actor StreamSession {
                 assembler.advance()
                 continue
             }
-            let windows = complete(upTo: engine.rows, cadence, gateway)
+            var windows = complete(upTo: engine.rows, cadence, gateway)
             do throws(JouledError) {
-                try answer(windows, cadence, with: engine, gateway, padded: isPadded)
+                do throws(JouledError) {
+                    try answer(windows, cadence, with: engine, gateway, padded: isPadded)
+                } catch where windows > 1 && error.code == .inferenceFailed {
+                    // The others are not to pay for the one that fails. A run that hung is not tried again.
+                    windows = 1
+                    try answer(1, cadence, with: engine, gateway, padded: isPadded)
+                }
             } catch {
                 statistics.fault = error.description
                 hasFaulted()
@@ -339,7 +345,7 @@ public actor StreamSession {
             _ = input.update(from: assembler.window(ahead: row * cadence))
             contract.normalization.apply(to: input)
         }
-        try engine.run(rows: windows, watchedBy: watch, limit: assignment.runLimit * Double(windows))
+        try engine.run(rows: windows, watchedBy: watch, limit: assignment.runLimit + assignment.furtherRunLimit * Double(windows - 1))
         let outputs = contract.outputs.count
         for index in contract.states.indices { _ = engine.input(index + 1).update(from: engine.output(outputs + index)) }
         for row in 0..<windows {

@@ -246,6 +246,21 @@ struct StreamPumpTests {
         #expect(client.results.allSatisfy { $0.variant == 0 })
     }
 
+    /// `y = x[x[0]]`: a window whose first sample is beyond 3 fails, and here that is all but the first.
+    @Test("One window of several fails: those before it are answered, and it waits for another variant")
+    func faultOfOne() async throws {
+        let client = try await Client(
+            TinyModel.assignment(try TinyModel.picky(), variant: 1, windowsPerRun: 8, period: Seconds(3600)))
+        client.send(40)
+        #expect(client.wait { !client.events.isEmpty })
+        #expect(client.results.map(\.end) == ends(0..<1))
+        await client.pump.assign(7, TinyModel.assignment(try TinyModel.session(index: 0)))
+        client.end()
+        #expect(client.wait { client.isClosed })
+        #expect(client.results.map(\.end) == ends(0..<10))
+        #expect(client.results.map(\.variant) == [1] + Array(repeating: 0, count: 9))
+    }
+
     @Test("A file made for one window cannot be given several: the stream ends with the tensor's name")
     func madeForOne() async throws {
         let client = try await Client(TinyModel.assignment(try TinyModel.session(index: 0), windowsPerRun: 4))

@@ -23,6 +23,11 @@ enum TinyModel {
             runtime: try #require(runtime, "run setup/setup.sh"), model: TinyOnnx.pick(index, of: 4, takesMany: takesMany), path: "gather-\(index).onnx")
     }
 
+    /// A session of a model of which one bad window fails a run of several.
+    static func picky() throws -> InferenceSession {
+        try InferenceSession(runtime: try #require(runtime, "run setup/setup.sh"), model: TinyOnnx.picky(of: 4), path: "picky.onnx")
+    }
+
     /// A session of a model that adds up its windows' first samples in its state.
     static func sum() throws -> InferenceSession {
         try InferenceSession(runtime: try #require(runtime, "run setup/setup.sh"), model: TinyOnnx.sum(0, of: 4), path: "sum.onnx")

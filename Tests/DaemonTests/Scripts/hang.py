@@ -30,7 +30,12 @@ for writer in graph.node:
     for index, name in enumerate(writer.output):
         if name == answer:
             writer.output[index] = "hang_answer"
-least = node("ReduceMin", [signal], "hang_least", keepdims=0)
+# Of several windows in one run, one at full scale is enough.
+if model.opset_import[0].version >= 18:
+    each = node("ReduceMin", [signal, constant("hang_axes", [1], np.int64)], "hang_each", keepdims=0)
+else:
+    each = node("ReduceMin", [signal], "hang_each", axes=[1], keepdims=0)
+least = node("ReduceMax", [each], "hang_least", keepdims=0)
 is_full = node("Greater", [least, constant("hang_full", 0.99, np.float32)], "hang_is_full")
 if kind == "loop":
     trips = node("Where", [is_full, constant("hang_many", 1 << 62, np.int64), constant("hang_none", 0, np.int64)], "hang_trips")
