@@ -36,8 +36,8 @@ def level(sound: Samples, decibels: float) -> Samples:
 class Hour:
     """Draws scenes one after another; what is used up begins anew."""
 
-    def __init__(self, raw: Path) -> None:
-        self.rng = np.random.default_rng(SEED)
+    def __init__(self, raw: Path, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
         self.words = recorded_words(raw)
         self.prompts = self.endless([trimmed(read_g722(file)) for file in prompts_without_words(raw)])
         meetings = [read_speech(raw / "ami" / f"{name}.wav") for name in ("dev00", "dev01")]
@@ -101,9 +101,9 @@ class Hour:
         return scene
 
 
-def write(layout: Layout, name: str, scenes: int) -> dict[str, object]:
+def write(layout: Layout, name: str, scenes: int, seed: int = SEED) -> dict[str, object]:
     """Writes `signals/NAME.s16le` and `signals/NAME.json`, which says which words are where; returns the latter."""
-    hour = Hour(layout.raw)
+    hour = Hour(layout.raw, seed)
     data = b"".join(steps(hour.scene(number)).tobytes() for number in range(scenes))
     samples = len(data) // 2
     summary: dict[str, object] = {"samples": samples, "speech_share": round(hour.speech / samples, 4), "words": hour.placed}
@@ -117,8 +117,9 @@ def main() -> None:
     parser.add_argument("--deps", type=Path, required=True, help="the .deps directory, filled by setup.sh")
     parser.add_argument("--scenes", type=int, default=SCENES, help=f"how many, {SCENE_S} s each (default: {SCENES}, an hour)")
     parser.add_argument("--name", default="hour", help="name of the files below signals/")
+    parser.add_argument("--seed", type=int, default=SEED, help=f"another one draws another hour from the same sounds (default: {SEED})")
     arguments = parser.parse_args()
-    summary = write(Layout(arguments.deps), arguments.name, arguments.scenes)
+    summary = write(Layout(arguments.deps), arguments.name, arguments.scenes, arguments.seed)
     words = summary["words"]
     print(f"{summary['samples']} samples, {summary['speech_share']:.1%} speech, {len(words) if isinstance(words, list) else 0} words")
 
