@@ -18,7 +18,7 @@ struct BackPressureTests {
         let recording = try Reference.speech()
         try bystander.send(recording[..<102_400])
         #expect(try bystander.wait { bystander.windows.count == 100 })
-        let before = try #require(daemon.status("VmRSS"))
+        let before = try #require(daemon.status("RssAnon"))
 
         // 75,000 windows: 3.3 MB of results, and 77 MB of samples that must not pile up anywhere.
         let raw = try RawStream(daemon, ["model": "silero-vad", "sampleRateHz": 16000])
@@ -31,7 +31,7 @@ struct BackPressureTests {
         // Writes until the daemon takes no more for a while.
         while raw.isWritable(within: Seconds(1)) { sent += raw.send(frames, from: sent) }
         #expect(sent < frames.count / 2, "\(sent) of \(frames.count) bytes were taken from a client that does not read")
-        let held = try #require(daemon.status("VmRSS"))
+        let held = try #require(daemon.status("RssAnon"))
         #expect(Installation.isSanitized || held - before < 8_000, "memory grew by \(held - before) kB")
 
         try bystander.send(recording[102_400...])
@@ -78,9 +78,9 @@ struct BackPressureTests {
         let raw = try RawSocket(daemon)
         raw.sendAll(Array("{\"method\":\"\(method)\",\"more\":true}".utf8) + [0])
         let stream = try TestStream.speech(daemon)
-        let before = try #require(daemon.status("VmRSS"))
+        let before = try #require(daemon.status("RssAnon"))
         for round in 0..<150 { try daemon.setPolicy(round % 2 == 0 ? "starved" : "unlimited") }
-        let after = try #require(daemon.status("VmRSS"))
+        let after = try #require(daemon.status("RssAnon"))
         // A sanitizer keeps what is freed, to find whoever uses it.
         #expect(Installation.isSanitized || after - before < 6_000, "memory grew by \(after - before) kB")
         // It still answers others, once the stream's shortest pause is over.

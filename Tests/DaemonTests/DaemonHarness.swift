@@ -179,7 +179,7 @@ final class DaemonHarness {
         try waitUntilReady()
     }
 
-    /// The value of a line of `/proc/PID/status`, e.g. `VmRSS`, as a number.
+    /// The value of a line of `/proc/PID/status`, e.g. `RssAnon`, as a number. (`VmRSS` also has pages of code, which come and go.)
     func status(_ key: String, of thread: String? = nil) -> Int? {
         let path = "/proc/\(process.id)/" + (thread.map { "task/\($0)/" } ?? "") + "status"
         let text = String(decoding: TemporaryDirectory.contents(of: path) ?? [], as: UTF8.self)

@@ -35,11 +35,17 @@ struct WyomingEndpointTests {
     private static let python = getenv("JOULED_TEST_PYTHON").map { String(cString: $0) } ?? Installation.root + "/.deps/venv/bin/python"
     private static let hasPackage = ((try? Subprocess(python, ["-c", "import wyoming"], error: "/dev/null").wait(atMost: Seconds(30))) ?? nil) == 0
 
+    /// The first 14 s of the speech, as a file of `directory`.
+    private func recording(in directory: TemporaryDirectory) throws -> String {
+        directory.write("recording", Array(try Reference.speech()[..<(440 * 1024)]))
+        return directory("recording")
+    }
+
     /// What the client of the package prints.
     private func client(_ uri: String, _ directory: TemporaryDirectory, _ arguments: [String] = []) throws -> [JSONValue] {
         let name = "client-\(TemporaryDirectory.names(in: directory.path).count)"
         let script = try Subprocess(
-            Self.python, [Installation.root + "/Tests/DaemonTests/Scripts/wyoming_client.py", uri, Installation.root + "/.deps/signals/speech-short.s16le"] + arguments,
+            Self.python, [Installation.root + "/Tests/DaemonTests/Scripts/wyoming_client.py", uri, recording(in: directory)] + arguments,
             output: directory(name), error: directory(name))
         #expect(script.wait(atMost: Seconds(120)) == 0, "\(directory.text(of: name))")
         return try directory.text(of: name).split(separator: "\n").map { try JSONValue(parsing: String($0)) }
@@ -47,7 +53,7 @@ struct WyomingEndpointTests {
 
     /// Beginnings and ends of speech, in milliseconds, of what `joulectl stream` says window by window.
     private func expected(_ daemon: DaemonHarness, silence: Double = 0.5) throws -> [JSONValue] {
-        let (status, out, error) = try daemon.run(["stream", "silero-vad", "-q"], input: Installation.root + "/.deps/signals/speech-short.s16le")
+        let (status, out, error) = try daemon.run(["stream", "silero-vad", "-q"], input: recording(in: daemon.directory))
         #expect(status == 0, "\(error)")
         var (events, started, quietSince, last) = ([JSONValue](), false, Int64?.none, Int64(0))
         for line in out.split(separator: "\n") {

@@ -95,7 +95,7 @@ class Client:
 def look(process):
     with open(f"/proc/{process}/status", encoding="ascii") as file:
         fields = dict(line.split(":", 1) for line in file)
-    return int(fields["VmRSS"].split()[0]), len(os.listdir(f"/proc/{process}/fd")), int(fields["Threads"])
+    return int(fields["RssAnon"].split()[0]), len(os.listdir(f"/proc/{process}/fd")), int(fields["Threads"])
 
 
 def main():

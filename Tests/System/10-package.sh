@@ -11,6 +11,7 @@ after=$(inside systemctl show -P MainPID jouled.service)
 [[ $after != 0 && $after != "$before" ]] && ok "an upgrade restarts the running daemon" || bad "process $before before the upgrade, $after after it"
 inside grep -q 'active = "unlimited"' /etc/jouled/jouled.toml && ok "an upgrade keeps the configuration" || bad "configuration lost"
 check "serves after the upgrade" inside joulectl status
+check "an operator switches the metrics on" inside systemctl enable --now jouled-metrics.timer
 check "remove" inside dpkg -r jouled
 [[ $(inside systemctl is-active jouled.service jouled.socket | sort -u) == inactive ]] && ok "removed units are stopped" || bad "units still active: $(inside systemctl is-active jouled.service jouled.socket)"
 check "purge" inside dpkg -P jouled
