@@ -63,7 +63,7 @@ extension GateDuties {
         for (pair, share) in shares.sorted(by: { ($0.key.model, $0.key.gate) < ($1.key.model, $1.key.gate) }) {
             text += "\(pair.model) \(pair.gate) \(share.awake) \(share.watched)\n"
         }
-        return text + "checksum \(Checksum.text(of: text.utf8))\n"
+        return SealedLines.seal(text)
     }
 
     /// Reads what `persistentText` gave.
@@ -71,16 +71,13 @@ extension GateDuties {
     /// - Throws: `.corruptDuties` naming the line.
     public init(persistentText text: String, name: String) throws(JouledError) {
         func corrupt(_ line: Int, _ what: String) -> JouledError { JouledError(.corruptDuties, "\(name):\(line): \(what)") }
-        let lines = text.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map { String(Substring($0)) }
-        guard lines.count >= 3, lines.last == "", lines[lines.count - 2].hasPrefix("checksum ") else { throw corrupt(max(1, lines.count - 1), "has no checksum") }
-        let body = lines.dropLast(2).map { $0 + "\n" }.joined()
-        guard lines[lines.count - 2] == "checksum \(Checksum.text(of: body.utf8))" else { throw corrupt(lines.count - 1, "the checksum does not match") }
-        guard lines[0] == Self.header else { throw corrupt(1, "is not of version 1") }
-        for (index, line) in lines.enumerated().dropFirst().dropLast(2) {
+        let lines: [(number: Int, line: String)]
+        do { lines = try SealedLines.open(text, header: Self.header) } catch { throw corrupt(error.line, error.what) }
+        for (number, line) in lines {
             let words = line.split(separator: " ")
             guard words.count == 4, let awake = Double(words[2]), let watched = Double(words[3]), awake >= 0, awake <= watched * (1 + 1e-9), watched < 1e6,
                 shares.count < Self.limit, shares.updateValue(Share(awake: awake, watched: watched), forKey: Pair(model: String(words[0]), gate: String(words[1]))) == nil
-            else { throw corrupt(index + 1, "is no new pair of models with a share") }
+            else { throw corrupt(number, "is no new pair of models with a share") }
         }
     }
 }

@@ -20,6 +20,7 @@ public final class OnnxRuntime: Sendable {
     nonisolated(unsafe) let api: UnsafePointer<OrtApi>
     nonisolated(unsafe) let environment: OpaquePointer
     nonisolated(unsafe) let memoryInfo: OpaquePointer
+    // Set once in init, and used by deinit alone.
     private nonisolated(unsafe) let handle: UnsafeMutableRawPointer
 
     /// Keeps the library from starting telemetry. Call before any thread starts, since it writes the environment;

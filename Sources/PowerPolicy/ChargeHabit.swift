@@ -92,7 +92,7 @@ public struct ChargeHabit: Hashable, Sendable {
         if let since { text += "since \(since)\n" }
         if let lastOnline { text += "online \(lastOnline)\n" }
         for plug in plugs { text += "plug \(plug)\n" }
-        return text + "checksum \(Checksum.text(of: text.utf8))\n"
+        return SealedLines.seal(text)
     }
 
     /// Reads what `persistentText` gave.
@@ -100,22 +100,19 @@ public struct ChargeHabit: Hashable, Sendable {
     /// - Throws: `.corruptHabit` naming the line.
     public init(persistentText text: String, name: String) throws(JouledError) {
         func corrupt(_ line: Int, _ what: String) -> JouledError { JouledError(.corruptHabit, "\(name):\(line): \(what)") }
-        let lines = text.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map { String(Substring($0)) }
-        guard lines.count >= 3, lines.last == "", lines[lines.count - 2].hasPrefix("checksum ") else { throw corrupt(max(1, lines.count - 1), "has no checksum") }
-        let body = lines.dropLast(2).map { $0 + "\n" }.joined()
-        guard lines[lines.count - 2] == "checksum \(Checksum.text(of: body.utf8))" else { throw corrupt(lines.count - 1, "the checksum does not match") }
-        guard lines[0] == "jouled-charges 1" else { throw corrupt(1, "is not of version 1") }
-        for (index, line) in lines.enumerated().dropFirst().dropLast(2) {
+        let lines: [(number: Int, line: String)]
+        do { lines = try SealedLines.open(text, header: "jouled-charges 1") } catch { throw corrupt(error.line, error.what) }
+        for (number, line) in lines {
             let words = line.split(separator: " ")
-            guard words.count == 2, let time = Double(words[1]), time.isFinite, time >= 0, time < 1e12 else { throw corrupt(index + 1, "is no time") }
+            guard words.count == 2, let time = Double(words[1]), time.isFinite, time >= 0, time < 1e12 else { throw corrupt(number, "is no time") }
             switch words[0] {
             case "since": since = time
             case "online": lastOnline = time
             case "plug": plugs.append(time)
-            default: throw corrupt(index + 1, "is none of since, online, plug")
+            default: throw corrupt(number, "is none of since, online, plug")
             }
         }
-        guard plugs.count <= Self.memory, zip(plugs, plugs.dropFirst()).allSatisfy(<=) else { throw corrupt(lines.count - 1, "the plugs are not in the order of time") }
+        guard plugs.count <= Self.memory, zip(plugs, plugs.dropFirst()).allSatisfy(<=) else { throw corrupt(lines.count + 2, "the plugs are not in the order of time") }
     }
 }
 
