@@ -114,7 +114,7 @@ let package = Package(
         module("JouledTestKit", ["Units"]),
         .target(
             name: "FuzzTargets",
-            dependencies: ["ConfigDocument", "DecisionRecords", "EnergyModel", "JouledDaemon", "JouledTestKit", "ModelStore", "OnnxGraph", "PowerPolicy", "PowerTelemetry", "Quantizer", "Simulation", "Units", "Wire", "Wyoming"],
+            dependencies: ["ConfigDocument", "DecisionRecords", "Decisions", "EnergyModel", "JouledDaemon", "JouledTestKit", "ModelStore", "OnnxGraph", "PowerPolicy", "PowerTelemetry", "Quantizer", "Simulation", "Units", "Wire", "Wyoming"],
             path: "Tests/Fuzz/Targets", swiftSettings: strict),
         .executableTarget(name: "fuzz", dependencies: ["FuzzTargets", "JouledTestKit"], path: "Tests/Fuzz/Driver", swiftSettings: strict),
         .executableTarget(name: "certification", dependencies: ["CLinux", "Units", "Wire"], path: "Tests/Certification", swiftSettings: strict),

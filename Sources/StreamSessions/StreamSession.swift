@@ -288,6 +288,8 @@ public actor StreamSession {
     func answerWindows(waits: Bool = true) -> Bool {
         let (gateway, isPadded) = (gateway, realEnd != nil)
         gateway?.isWaiting = false
+        // Windows of a run that failed, which are tried one by one: the others are not to pay for the one that fails.
+        var single = 0
         while phase == .receiving, assembler.hasWindow {
             // What came after a flush is not answered before the client is told.
             if !owed.flushes.isEmpty { tellFlushed(before: assembler.windowEnd) }
@@ -308,13 +310,13 @@ public actor StreamSession {
                 assembler.advance()
                 continue
             }
-            var windows = complete(upTo: engine.rows, cadence, gateway)
+            var windows = single > 0 ? 1 : complete(upTo: engine.rows, cadence, gateway)
             do throws(JouledError) {
                 do throws(JouledError) {
                     try answer(windows, cadence, with: engine, gateway, padded: isPadded)
                 } catch where windows > 1 && error.code == .inferenceFailed {
-                    // The others are not to pay for the one that fails. A run that hung is not tried again.
-                    windows = 1
+                    // A run that hung is not tried again.
+                    (single, windows) = (windows, 1)
                     try answer(1, cadence, with: engine, gateway, padded: isPadded)
                 }
             } catch {
@@ -322,6 +324,7 @@ public actor StreamSession {
                 hasFaulted()
                 return true
             }
+            single = max(0, single - 1)
             if let gateway { passed(gateway, cadence) }
             for _ in 0..<(windows - 1) * cadence + 1 { assembler.advance() }
         }

@@ -1,5 +1,6 @@
 import ConfigDocument
 import DecisionRecords
+import Decisions
 import EnergyModel
 import JouledDaemon
 import JouledTestKit
@@ -16,7 +17,7 @@ import Wyoming
 /// A parser of what comes from outside, fed with bytes that may be anything. A trap or a hang is a defect; an error is the answer
 /// that bad input gets.
 public enum FuzzTarget: String, CaseIterable, Sendable {
-    case varlink, frames, json, configuration, policy, manifest, profile, scenario, sysfs, state, energy, ledger, handover, onnx, idl, journal, habit, history, recording, wyoming
+    case varlink, frames, json, configuration, policy, manifest, profile, scenario, sysfs, state, energy, ledger, handover, onnx, idl, journal, habit, gates, history, recording, wyoming
 
     /// Runs the parser on `bytes`.
     public func run(_ bytes: [UInt8]) {
@@ -37,6 +38,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         case .onnx: Self.onnx(bytes)
         case .journal: Self.journal(bytes)
         case .habit: _ = try? ChargeHabit(persistentText: Self.text(bytes), name: "fuzz")
+        case .gates: _ = try? GateDuties(persistentText: Self.text(bytes), name: "fuzz")
         case .history: for line in bytes.split(separator: 0x0A) { _ = HistoryRecord.check(Array(line)) }
         case .recording: Self.recording(bytes)
         case .wyoming: Self.wyoming(bytes)
