@@ -25,6 +25,8 @@ public struct BuildRecipe: Sendable {
     /// Data unlike the calibration set's that the thresholds must hold on too.
     public var outOfDistribution: [String]
     public var allowFew: Bool
+    /// Rewrite the float model for this device where that answers the same and is cheaper.
+    public var specialise: Bool
     /// Fewer variants within the thresholds, float not counted, fail the build.
     public var fewestVariants: Int
     public var variants: [Variant]
@@ -45,6 +47,7 @@ public struct BuildRecipe: Sendable {
         evaluationName = try root.string("evaluation_name", default: evaluation)
         outOfDistribution = try root.strings("out_of_distribution", default: []).map(resolve)
         allowFew = try root.bool("allow_few", default: false)
+        specialise = try root.bool("specialise", default: true)
         fewestVariants = try root.integer("fewest_variants", default: 1, range: 0...100)
         dimensions = [:]
         constants = [:]

@@ -60,10 +60,14 @@ public struct ModelBuilder {
             unlike.append(try Dataset.load(path, contract: recipe.contract))
             others.append((path, try Validator(reference: imported.model, dataset: unlike[unlike.count - 1], runtime: runtime)))
         }
+        // All variants are made of what is cheapest on this device; what they are held against stays as it was imported.
+        let specialised = recipe.specialise ? try Specialisation(runtime: runtime, dataset: calibrator.dataset).run(imported.model) : nil
+        if let note = specialised?.note { progress(note) }
+        let float = specialised?.model ?? imported.model
         var calibrated: CalibratedModel?
-        var quantizer = try ModelQuantizer(imported.model, calibrator: calibrator)
+        var quantizer = try ModelQuantizer(float, calibrator: calibrator)
         quantizer.keepsCalibrated = true
-        var notes = imported.notes + (calibrator.warning.map { [$0] } ?? [])
+        var notes = imported.notes + (specialised.map { [$0.note] } ?? []) + (calibrator.warning.map { [$0] } ?? [])
         var searches: [MixedSearch.Result] = []
         let period = recipe.contract.windowPeriod
         let coalesce = max(1, Int((recipe.contract.latencyTolerance / period).rounded(.down)))
@@ -71,8 +75,8 @@ public struct ModelBuilder {
         let batching = RowBatching(runtime: runtime, contract: recipe.contract, dataset: evaluation)
         var candidates = [
             Candidate(
-                attempt: Attempt(id: "fp32", scheme: "fp32", bytes: 0, report: try validator.validate(imported.model, seams: false), problems: []),
-                bytes: try imported.model.serialized())
+                attempt: Attempt(id: "fp32", scheme: "fp32", bytes: 0, report: try validator.validate(float, seams: false), problems: []),
+                bytes: try float.serialized())
         ]
         for variant in recipe.variants {
             progress("quantizing \(variant.id)")
@@ -81,7 +85,7 @@ public struct ModelBuilder {
                 let choice = try recipe.selection.map { path throws(JouledError) in try Dataset(path: path) } ?? calibrator.dataset
                 var declared = limits
                 declared.aucLossMax = choice.labels == nil ? nil : limits.aucLossMax
-                var search = MixedSearch(source: imported.model, dataset: choice, runtime: runtime, limits: declared)
+                var search = MixedSearch(source: float, dataset: choice, runtime: runtime, limits: declared)
                 search.coalesce = min(8, coalesce)
                 search.rounds = rounds
                 search.batching = RowBatching(runtime: runtime, contract: recipe.contract, dataset: choice)
@@ -215,7 +219,8 @@ public struct ModelBuilder {
             named: candidate.attempt.id, scheme: candidate.attempt.scheme, content: candidate.bytes, windowsPerRun: candidate.attempt.rows,
             validation: ModelManifest.Validation(
                 on: "\(recipe.evaluationName): \(windows) windows\(few)", agreement: rounded(report.agreement), p99Error: rounded(report.p99Error),
-                meanError: (report.meanError * 1e6).rounded(.up) / 1e6, aucLoss: report.aucLoss.map(rounded)))
+                // The float model differs from what was imported by the order of its sums at most, which is no error; others' is never called none.
+                meanError: (report.meanError * 1e6).rounded(candidate.attempt.id == "fp32" ? .toNearestOrAwayFromZero : .up) / 1e6, aucLoss: report.aucLoss.map(rounded)))
     }
 
     /// To the four decimals that mean something.

@@ -18,6 +18,8 @@ struct ModelImportCommand: ParsableCommand {
     var manifest: String?
     @Flag(help: "Leave open dimensions that --dim does not name as they are, instead of making them 1.")
     var keepDynamic = false
+    @Option(help: "Windows (.npz): rewrite the model for this device where it answers the same on them and takes at least a tenth less CPU time.", completion: .file(extensions: ["npz"]))
+    var specialise: String?
     @OptionGroup var runtime: RuntimeOptions
     @Option(name: .shortAndLong, help: "The imported model.", completion: .file(extensions: ["onnx"]))
     var output: String
@@ -25,9 +27,14 @@ struct ModelImportCommand: ParsableCommand {
     func run() throws {
         try reporting {
             let library = try runtime.load()
-            let outcome = try ModelImport.run(
+            var outcome = try ModelImport.run(
                 OnnxModel.load(model), dimensions: try pairs(dim, "--dim").mapValues { Int($0) }, constants: try pairs(constant, "--constant"),
                 fixAll: !keepDynamic, contract: try loadContract(manifest), runtime: library)
+            if let specialise {
+                let result = try Specialisation(runtime: library, dataset: Dataset(path: specialise)).run(outcome.model)
+                outcome.model = result.model ?? outcome.model
+                outcome.notes.append(result.note)
+            }
             try outcome.model.save(to: output)
             for note in outcome.notes { Console.out(note) }
             Console.out("\(output): written")
