@@ -113,7 +113,7 @@ enum PlannerBenchmark {
         let limits = PlanLimits(
             budget: Watts(most * uniform(0.1...0.5)), unitUtilization: shape.isTight ? ["cpu": time * 0.15, "npu": time * 0.1] : ["cpu": time, "npu": time],
             residentBytes: shape.memory.map { Int(Double(bytes) * $0 * uniform(0.4...1)) }, switchCost: 0.002,
-            retimeCost: 0.0005, minimumDwell: .zero, nodeLimit: 100_000)
+            retimeCost: 0.0005, minimumDwell: .zero, nodeLimit: PlanLimits.liveNodeLimit)
         return (demands, limits)
     }
 }

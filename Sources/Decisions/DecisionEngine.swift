@@ -39,9 +39,6 @@ public struct DecisionEngine: Sendable {
     static let retimeCost = 0.0005
     /// Both, while energy is unlimited: nothing is gained by staying with less than the best.
     static let changeCostWithoutLimit = 0.0002
-    /// Search effort of a plan: about 3 ms. Only dozens of streams under tight memory need more; their plan then says
-    /// how far from the optimum it may be.
-    static let nodeLimit = 100_000
     public internal(set) var memory = PolicyMemory()
     private var reading: Reading?
     private var own = Watts.zero

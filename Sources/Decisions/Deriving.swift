@@ -106,7 +106,7 @@ extension DecisionInputs {
             budget: budget.watts, unitUtilization: units, residentBytes: limits.residentBytes,
             switchCost: isUnlimited ? DecisionEngine.changeCostWithoutLimit : DecisionEngine.switchCost,
             retimeCost: isUnlimited ? DecisionEngine.changeCostWithoutLimit : DecisionEngine.retimeCost,
-            minimumDwell: isUnlimited ? .zero : limits.minimumDwell, nodeLimit: DecisionEngine.nodeLimit)
+            minimumDwell: isUnlimited ? .zero : limits.minimumDwell, nodeLimit: PlanLimits.liveNodeLimit)
     }
 
     /// How much longer a stream is expected to run: to the goal's end if it was there from the beginning, else twice as

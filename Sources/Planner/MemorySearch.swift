@@ -85,6 +85,14 @@ struct MemorySearch {
         part.unit = []
         part.artefact = []
         part.source = []
+        let count = problem.value.count
+        map.reserveCapacity(count)
+        part.value.reserveCapacity(count)
+        part.power.reserveCapacity(count)
+        part.utilization.reserveCapacity(count)
+        part.unit.reserveCapacity(count)
+        part.artefact.reserveCapacity(count)
+        part.source.reserveCapacity(count)
         for stream in 0..<problem.streamCount {
             for option in problem.starts[stream]..<problem.starts[stream + 1] {
                 let artefact = problem.artefact[option]

@@ -133,7 +133,7 @@ public enum Planner {
     }
 
     /// So many nodes the plain search may take before memory is branched on first.
-    private static let plainNodes = 50_000
+    private static let plainNodes = 15_000
 
     /// Solves `problem`; the outcome's choice is in the problem's own option indices.
     private static func solve(_ problem: Problem, nodeLimit: Int) -> Outcome {
@@ -147,7 +147,7 @@ public enum Planner {
             return outcome
         }
         var search = MemorySearch(
-            problem, nodeLimit: nodeLimit - solver.nodes, best: solver.best, bestValue: solver.bestValue)
+            problem, nodeLimit: nodeLimit - solver.effort, best: solver.best, bestValue: solver.bestValue)
         search.solve()
         outcome.choice = search.best
         outcome.nodes += search.nodes

@@ -18,6 +18,8 @@ struct SearchTree {
     private(set) var best: [Int] = []
     private(set) var found = false
     private(set) var nodes = 0
+    /// Whether the limit left nothing out.
+    var isThrough: Bool { nodes < nodeLimit }
     private var path: [Int] = []
     /// Sum of the best reduced values of the streams from here on.
     private var rest: [Double] = []

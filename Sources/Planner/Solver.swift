@@ -4,8 +4,8 @@
 /// The bound is Lagrangian (Fisher 1981): with prices on power, on each unit's time and on memory,
 /// no feasible choice is worth more than `sum of prices x capacities + sum over streams of the best
 /// (value - priced use)`. Memory of an artefact that n streams could share is priced at 1/n of its
-/// size per user, which never exceeds what is really used. Good prices come from bisection, once at
-/// the root; options that the bound rules out there are dropped, and few nodes remain to search.
+/// size per user, which never exceeds what is really used. The prices of lowest bound come from `DualSimplex`,
+/// once at the root; options that the bound rules out there are dropped, and few nodes remain to search.
 struct Solver {
     private let problem: Problem
     private let nodeLimit: Int
@@ -20,8 +20,8 @@ struct Solver {
     private(set) var isProven = false
     private var relaxations = 0
     /// What the search has cost so far, relaxations included, in nodes of the search tree: an option
-    /// looked at in a relaxation takes about a third of a node's time, and making the problem as much as six of them.
-    var effort: Int { nodes + (relaxations + 6) * problem.value.count / 3 }
+    /// looked at in a relaxation takes about a tenth of a node's time, and making the problem as much as thirty relaxations.
+    var effort: Int { nodes + (relaxations + 30) * problem.value.count / 10 }
     /// Price of power at the root: value per watt.
     var powerPrice: Double { prices[0] }
 
@@ -90,9 +90,11 @@ struct Solver {
             (problem.starts[stream]..<problem.starts[stream + 1]).first { problem.source[$0] == -1 } ?? problem.starts[stream]
         })
         price()
+        guard bound > cutoff + Self.epsilon else { return }
         // Below the root there is an incumbent already.
         if cutoff == -.infinity { repair() }
         polish()
+        if cutoff == -.infinity, problem.streamCount > Self.searchedWhole { exchange() }
     }
 
     // MARK: - Relaxation
@@ -142,83 +144,50 @@ struct Solver {
     private func isOver(_ index: Int) -> Bool { use[index] > Problem.slack(caps[index]) }
 
     /// Relaxes, keeps the prices with the lowest bound, and takes feasible picks as an incumbent.
-    private mutating func step() {
+    @discardableResult
+    private mutating func step() -> Double {
         let total = relax()
         if total < bound {
             bound = total
             bestPrices = prices
         }
         if !caps.indices.contains(where: isOver) { offer(picks) }
+        return total
     }
 
-    /// Lowers the bound by bisecting one price after another.
+    /// Lowers the bound to where no prices lower it further, or nearly so.
     private mutating func price() {
+        let limited = caps.indices.filter { caps[$0].isFinite }
         step()
-        let mostValue = problem.value.reduce(0) { max($0, $1.magnitude) }
-        // The first passes need not be exact: what they find moves with the other prices.
-        for precision in [1e-2, 1e-3, 1e-4, 1e-5] {
-            let before = bound
-            for index in caps.indices where caps[index].isFinite {
-                guard isOver(index) || prices[index] > 0 else { continue }
-                var low = 0.0
-                // A good price is about the worth of a stream over the capacity.
-                var high = prices[index] > 0 ? prices[index] : max(1e-12, 0.01 * mostValue / max(caps[index], 1e-9))
-                prices[index] = high
-                step()
-                while isOver(index), high < 1e30 {
-                    low = high
-                    high *= 4
-                    prices[index] = high
-                    step()
-                }
-                while high - low > precision * high {
-                    prices[index] = (low + high) / 2
-                    step()
-                    if isOver(index) { low = prices[index] } else { high = prices[index] }
-                    if high < 1e-15 { break }
-                }
-                prices[index] = high
-                step()
-            }
-            // As many passes as still help: the search closes a small gap sooner than prices do.
-            if before - bound <= 0.02 * (bound - bestValue) { break }
+        guard !limited.isEmpty, limited.contains(where: isOver) else { return }
+        // Pausing everything is the incumbent at the root; below it the pause is what a stream has as its last option.
+        var idle = 0.0
+        for stream in 0..<problem.streamCount { idle += rows[problem.starts[stream + 1] - 1].value }
+        var simplex = DualSimplex(resources: limited.count, worth: idle)
+        // What is in shares of a capacity; of one that is zero nothing can be used, at a price above all others.
+        let scales = limited.map { max(caps[$0], 1e-9) }
+        for _ in 0..<Self.mostSteps {
+            simplex.price()
+            for (index, resource) in limited.enumerated() { prices[resource] = simplex.prices[index] / scales[index] }
+            let total = step()
+            let gap = bound - max(bestValue, cutoff)
+            guard gap > Self.epsilon else { break }
+            // What the picks are worth beyond the mix is what the bound may still fall by, or more.
+            var beyond = total - simplex.level
+            for resource in limited { beyond -= prices[resource] * caps[resource] }
+            guard beyond > Self.precision * gap else { break }
+            var worth = 0.0
+            for pick in picks { worth += rows[pick].value }
+            for (index, resource) in limited.enumerated() { simplex.entering[index] = use[resource] / scales[index] }
+            guard simplex.enter(worth: worth) else { break }
         }
-        descend()
         prices = bestPrices
         bound = relax()
     }
-
-    /// Lowers the bound by all prices at once: one after another gets stuck where the bound has an edge. Subgradient steps whose
-    /// length is what is left to the incumbent (Polyak 1969).
-    private mutating func descend() {
-        guard prices.count(where: { $0 > 0 }) > 1 else { return }
-        prices = bestPrices
-        _ = relax()
-        var reach = 1.0
-        var last = bound
-        for round in 1...Self.descents {
-            var norm = 0.0
-            var slopes = prices
-            for index in caps.indices {
-                guard caps[index].isFinite, caps[index] > 0 else { slopes[index] = 0; continue }
-                // In shares of the capacity, so that watts and bytes weigh alike.
-                let slope = use[index] / caps[index] - 1
-                slopes[index] = prices[index] > 0 || slope > 0 ? slope : 0
-                norm += slopes[index] * slopes[index]
-            }
-            let left = bound - bestValue
-            guard norm > 1e-18, left > Self.epsilon else { return }
-            for index in caps.indices where slopes[index] != 0 {
-                prices[index] = max(0, prices[index] + reach * 0.5 * left / norm * slopes[index] / caps[index])
-            }
-            step()
-            if round.isMultiple(of: 8) {
-                if last - bound < 0.01 * left { reach *= 0.5 }
-                last = bound
-            }
-        }
-    }
-    private static let descents = 32
+    /// Relaxations at most: a few tens suffice for as many resources as a device has.
+    private static let mostSteps = 100
+    /// The search closes a smaller gap sooner than prices do.
+    private static let precision = 0.005
 
     // MARK: - Incumbent
 
@@ -235,8 +204,10 @@ struct Solver {
     private mutating func repair() {
         var choice = picks
         var use = Use(problem, choice)
-        for _ in 0..<4 * problem.streamCount {
+        for _ in 0..<problem.streamCount {
             if use.fits(problem) { return offer(choice) }
+            // It looks at every option, as a relaxation does.
+            relaxations += 1
             let over = caps.indices.map { max(0, use.amount($0) / max(caps[$0], 1e-12) - 1) / max(caps[$0], 1e-12) }
             func weighed(_ option: Int) -> Double {
                 let row = rows[option]
@@ -292,42 +263,128 @@ struct Solver {
         bestValue = best.reduce(0) { $0 + problem.value[$1] }
     }
 
+    /// Raises the incumbent by changing two streams at once, one up and another down to make room, among the options that lose least at the
+    /// prices; as long as that helps.
+    private mutating func exchange() {
+        guard bound - bestValue > Self.epsilon, problem.streamCount > 1 else { return }
+        struct Move {
+            var stream, option: Int
+            var gain, power: Double
+        }
+        for _ in 0..<Self.exchanges {
+            var (ups, downs): ([Move], [Move]) = ([], [])
+            for stream in best.indices {
+                let own = rows[best[stream]]
+                var options = (problem.starts[stream]..<problem.starts[stream + 1]).filter { $0 != best[stream] }.map { ($0, reduced($0, at: prices)) }
+                options.sort { ($1.1, $0.0) < ($0.1, $1.0) }
+                for (option, _) in options.prefix(Self.alternatives) {
+                    let move = Move(stream: stream, option: option, gain: rows[option].value - own.value, power: rows[option].power - own.power)
+                    if move.gain > Self.epsilon { ups.append(move) } else { downs.append(move) }
+                }
+            }
+            ups.sort { ($1.gain, $0.option) < ($0.gain, $1.option) }
+            downs.sort { ($1.gain, $0.option) < ($0.gain, $1.option) }
+            var use = Use(problem, best)
+            var changed: Set<Int> = []
+            for up in ups where !changed.contains(up.stream) {
+                use.remove(best[up.stream], problem)
+                use.add(up.option, problem)
+                let powerOver = use.scalars.power - Problem.slack(problem.powerCap)
+                var taken: Move?
+                for down in downs {
+                    guard up.gain + down.gain > Self.epsilon else { break }
+                    guard down.power <= -powerOver, down.stream != up.stream, !changed.contains(down.stream) else { continue }
+                    // Two changes back and forth take as long as a few nodes do.
+                    nodes += 4
+                    use.remove(best[down.stream], problem)
+                    use.add(down.option, problem)
+                    if use.fits(problem) {
+                        taken = down
+                        break
+                    }
+                    use.remove(down.option, problem)
+                    use.add(best[down.stream], problem)
+                }
+                if let taken {
+                    best[up.stream] = up.option
+                    best[taken.stream] = taken.option
+                    changed.formUnion([up.stream, taken.stream])
+                } else {
+                    use.remove(up.option, problem)
+                    use.add(best[up.stream], problem)
+                }
+            }
+            guard !changed.isEmpty else { break }
+            polish()
+        }
+    }
+    /// Smaller problems are searched sooner than improved.
+    private static let searchedWhole = 16
+    private static let exchanges = 8
+    private static let alternatives = 3
+
     // MARK: - Search
 
+    /// Searches first for what lies just below the bound, where few options are left to try, and lower as long as nothing is there. Nothing
+    /// found lowers the bound; something found is the optimum once its search is through.
     private mutating func search() {
-        let target = max(bestValue, cutoff)
-        guard bound > target + Self.epsilon else {
-            isProven = true
-            return
+        let root = bound
+        var width = (root - max(bestValue, cutoff)) / Self.firstWidths
+        while true {
+            let target = max(bestValue, cutoff)
+            guard bound > target + Self.epsilon else {
+                isProven = true
+                return
+            }
+            // A step that would hardly be narrower than the gap is the gap.
+            let aim = width > (root - target) / 2 ? target : root - width
+            let isLast = aim == target
+            let limit = isLast ? nodeLimit : min(nodeLimit, nodes + max(Self.fewestNodes, nodeLimit / 8))
+            guard nodes < limit else { return }
+            let (isThrough, found) = search(above: aim, root: root, limit: limit)
+            if isThrough {
+                // What was found is the best of all above the aim.
+                bound = min(bound, found ? bestValue : aim)
+            } else if isLast {
+                return
+            }
+            width *= Self.widening
         }
+    }
+    /// A good incumbent is this much farther from the bound than the optimum is: found by trial on problems of 64 streams.
+    private static let firstWidths = 64.0
+    private static let widening = 4.0
+    private static let fewestNodes = 2000
+
+    /// Looks for choices worth more than `target`.
+    /// - Parameter root: the bound at `prices`.
+    /// - Returns: whether all that could be worth more was looked at, and whether there was something.
+    private mutating func search(above target: Double, root: Double, limit: Int) -> (isThrough: Bool, found: Bool) {
         // What the bound cannot rule out, best first; streams with the most to lose first.
         var lists: [(stream: Int, options: [(index: Int, reduced: Double)], spread: Double)] = []
         for stream in 0..<problem.streamCount {
             var options = (problem.starts[stream]..<problem.starts[stream + 1]).map { (index: $0, reduced: reduced($0, at: prices)) }
+            let top = options.reduce(-Double.infinity) { max($0, $1.reduced) }
+            options.removeAll { root - top + $0.reduced <= target + Self.epsilon }
+            // Rounding may rule out even the top; then nothing better exists.
+            guard !options.isEmpty else { return (true, false) }
             options.sort { ($1.reduced, $0.index) < ($0.reduced, $1.index) }
-            let top = options[0].reduced
-            options.removeAll { bound - top + $0.reduced <= target + Self.epsilon }
-            // Rounding may rule out even the top; then nothing better than the incumbent exists.
-            guard !options.isEmpty else {
-                isProven = true
-                return
-            }
             lists.append((stream, options, options.count > 1 ? top - options[1].reduced : .infinity))
         }
         lists.sort { ($1.spread, $0.stream) < ($0.spread, $1.stream) }
-        var tree = SearchTree(problem: problem, nodeLimit: nodeLimit, epsilon: Self.epsilon, bestValue: target)
+        var tree = SearchTree(problem: problem, nodeLimit: limit - nodes, epsilon: Self.epsilon, bestValue: target)
         for list in lists {
             tree.streams.append(list.stream)
             tree.indices.append(contentsOf: list.options.map(\.index))
             tree.starts.append(tree.indices.count)
         }
         tree.reduced = tree.indices.map { reduced($0, at: prices) }
-        tree.run(constant: lists.reduce(bound) { $0 - $1.options[0].reduced })
-        nodes = tree.nodes
+        tree.run(constant: lists.reduce(root) { $0 - $1.options[0].reduced })
+        nodes += tree.nodes
         if tree.found {
             for (position, stream) in tree.streams.enumerated() { best[stream] = tree.best[position] }
             bestValue = tree.bestValue
         }
-        isProven = nodes < nodeLimit
+        return (tree.isThrough, tree.found)
     }
 }
