@@ -112,8 +112,9 @@ public actor Daemon {
         let supervisor = try InferenceSupervisor(loop: loop, inference: inferenceLoop, pump: pump, journal: journal)
         self.supervisor = supervisor
         if let interval = manager.watchdogInterval {
+            let loads = scheduler.models.watch
             watchdog = try Watchdog(
-                interval: interval, loop: loop, watched: inferenceLoop, supervisor: supervisor, manager: manager, journal: journal)
+                interval: interval, loop: loop, watched: inferenceLoop, supervisor: supervisor, isLost: { loads.isLost }, manager: manager, journal: journal)
         }
         for listener in listeners {
             acceptWatches.append(try loop.watch(listener, for: .readable) { [weak self] _ in self?.assumeIsolated { $0.accept(from: listener) } })

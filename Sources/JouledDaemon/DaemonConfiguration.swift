@@ -19,6 +19,8 @@ public struct DaemonConfiguration: Sendable, Equatable {
     public var runtimeLibrary = "/usr/lib/jouled/libonnxruntime.so.1"
     /// How long models and the library stay loaded without a stream.
     public var runtimeKeepTime = Seconds(10)
+    /// Time that loading a variant may take before it is given up.
+    public var runtimeLoadLimit = Seconds(30)
     /// Files that survive a restart.
     public var stateDirectory = "/var/lib/jouled"
     /// Files that survive the process but need not survive a power cut: in memory where the service manager gives a directory
@@ -101,6 +103,7 @@ public struct DaemonConfiguration: Sendable, Equatable {
         if let table = try root.optionalTable("runtime") {
             runtimeLibrary = try table.string("library", default: runtimeLibrary)
             runtimeKeepTime = try table.duration("keep", default: runtimeKeepTime, range: Seconds(0)...Seconds(86400))
+            runtimeLoadLimit = try table.duration("load_limit", default: runtimeLoadLimit, range: Seconds(1)...Seconds(3600))
             try table.finish()
         }
         if let table = try root.optionalTable("state") {

@@ -22,6 +22,8 @@ actor ModelHost {
     private let runtimeLibrary: String
     private let keepTime: Seconds
     private let clocks = SystemClocks()
+    /// Gives up a load that does not end.
+    nonisolated let watch = LoadGuard()
     /// Armed while something is loaded that no stream runs; without it there is no wake-up.
     private var timer: LoopTimer?
     private var runtime: OnnxRuntime?
@@ -82,6 +84,22 @@ actor ModelHost {
         let path = bundle.path(of: declared)
         timer?.disarm()
         if let session = sessions[path] { return session }
+        let number = watch.enter(path, at: clocks.monotonic())
+        let session = try load(bundle, declared, path, number)
+        ProcessMemory.trimHeap()
+        // Loading ran through most of the library; a run needs a small part of that.
+        ProcessMemory.releaseCode()
+        sessions[path] = session
+        return session
+    }
+
+    /// Has another thread go on with what this one's loop has to do, after a load was given up.
+    /// - Throws: as `EventLoop.takeOver` does.
+    nonisolated func takeOver() throws(JouledError) { try loop.takeOver() }
+
+    /// Nothing of the host is in the middle of a change meanwhile, so that a load which never comes back leaves it whole.
+    private func load(_ bundle: ModelBundle, _ declared: ModelManifest.Variant, _ path: String, _ number: UInt64) throws(JouledError) -> InferenceSession {
+        defer { watch.leave(number) }
         // What is loaded is what was verified, even if the file changes meanwhile.
         let model = try bundle.contents(of: declared)
         if runtime == nil { runtime = try OnnxRuntime(libraryPath: runtimeLibrary) }
@@ -89,10 +107,6 @@ actor ModelHost {
         let session = try InferenceSession(runtime: runtime, model: model, path: path)
         let manifest = bundle.manifest
         try session.check(inputs: manifest.inputSpecs, outputs: manifest.outputSpecs)
-        ProcessMemory.trimHeap()
-        // Loading ran through most of the library; a run needs a small part of that.
-        ProcessMemory.releaseCode()
-        sessions[path] = session
         return session
     }
 

@@ -20,6 +20,9 @@ actor Scheduler {
     let clocks = SystemClocks()
     let startedAt: MonotonicTime
     let models: ModelHost
+    /// Loads in progress, by a number of each.
+    var flights: [UInt64: LoadFlight] = [:]
+    var lastFlight: UInt64 = 0
     let power: PowerMonitor
     let pump: StreamPump
     let journal: any JournalSink
@@ -271,7 +274,7 @@ actor Scheduler {
             let variant = option.plan.variant
             if stream.loaded[variant] == nil {
                 do {
-                    let session = try await models.session(stream.model.bundle, variant: variant)
+                    let session = try await load(stream.model.bundle, variant: variant)
                     streams[id]?.loaded[variant] = session
                 } catch {
                     streams[id]?.loadFailure = "\(error)"

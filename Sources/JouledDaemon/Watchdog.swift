@@ -19,8 +19,9 @@ final class Watchdog {
     ///   - loop: the loop that this runs on.
     ///   - watched: the loop whose jobs must end.
     ///   - supervisor: what can be done about a job that does not.
+    ///   - isLost: whether something else than inference can only be helped by a restart.
     init(
-        interval: Seconds, loop: EventLoop, watched: EventLoop, supervisor: InferenceSupervisor? = nil, manager: ServiceManager,
+        interval: Seconds, loop: EventLoop, watched: EventLoop, supervisor: InferenceSupervisor? = nil, isLost: @escaping () -> Bool = { false }, manager: ServiceManager,
         journal: any JournalSink
     ) throws(JouledError) {
         let clocks = SystemClocks()
@@ -32,7 +33,7 @@ final class Watchdog {
             // A job that had begun before the last look and has not ended since hangs.
             let isBusy = state.last.map { now.finished == $0.finished && $0.started > $0.finished } ?? false
             state.last = now
-            let hangs = supervisor?.isLost ?? false || (isBusy && !(supervisor?.act() ?? false))
+            let hangs = isLost() || supervisor?.isLost ?? false || (isBusy && !(supervisor?.act() ?? false))
             if hangs != state.isStuck {
                 state.isStuck = hangs
                 journal.send(

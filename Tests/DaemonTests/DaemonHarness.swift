@@ -63,6 +63,7 @@ final class DaemonHarness {
         var runtime = Installation.runtime
         /// How long models and library stay loaded without a stream.
         var keep = "10s"
+        var loadLimit = "30s"
         /// The lines of `[power]`.
         var power = "source = \"virtual\"\npoll = \"1h\""
         /// Further tables.
@@ -104,6 +105,7 @@ final class DaemonHarness {
         [runtime]
         library = "\(settings.runtime)"
         keep = "\(settings.keep)"
+        load_limit = "\(settings.loadLimit)"
         [state]
         directory = "\(directory.path)"
         [policy]

@@ -7,7 +7,8 @@ import Wire
 @Suite("A model that does not come back costs its own stream only, and that one no window")
 struct StuckModelTests {
     /// How a variant hangs once all samples of a window are at full scale: `loop` heeds ONNX Runtime's flag to end, `kernel` does not.
-    enum Kind: String, CaseIterable { case loop, kernel }
+    /// `load` does not get as far as a window.
+    enum Kind: String { case loop, kernel, load }
 
     /// A daemon whose best variant of the speech model hangs on some windows.
     private struct Scene {
@@ -31,6 +32,7 @@ struct StuckModelTests {
             try Self.replace(bundles, bad, with: "hang.onnx")
             var settings = DaemonHarness.Settings()
             settings.models = bundles.path
+            if kind == .load { settings.loadLimit = "1s" }
             daemon = try DaemonHarness(settings, in: directory)
         }
 
@@ -57,7 +59,7 @@ struct StuckModelTests {
         return fields.count > 14 ? (Int(fields[13]) ?? 0) + (Int(fields[14]) ?? 0) : -1
     }
 
-    @Test("The run is ended, or its thread given up; the window is answered by another variant with the state carried over", arguments: Kind.allCases)
+    @Test("The run is ended, or its thread given up; the window is answered by another variant with the state carried over", arguments: [Kind.loop, .kernel])
     func hang(kind: Kind) throws {
         let scene = try Scene(kind)
         let daemon = scene.daemon
@@ -112,6 +114,50 @@ struct StuckModelTests {
         try repaired.finish()
         #expect(repaired.windows.allSatisfy { $0.variant == scene.bad })
         expectEqual(repaired.windows, reference.windows, "repaired")
+        daemon.process.signal(SIGTERM)
+        #expect(daemon.process.wait(atMost: Seconds(5)) == 0)
+    }
+
+    @Test("A load that does not end is given up with its thread; what waits for it gets another variant, and later loads go on")
+    func load() throws {
+        let scene = try Scene(.load)
+        let daemon = scene.daemon
+        let process = daemon.process.id
+        let speech = try Reference.speech()[..<(50 * 1024)]
+        let bystander = try TestStream.ecg(daemon, ["name": "bystander"])
+        let ecg = try Reference.ecg()
+        try bystander.send(ecg[..<20_000])
+        #expect(try bystander.wait { !bystander.windows.isEmpty })
+        let threadsBefore = threads(of: daemon).count
+
+        // The best variant is the one that hangs.
+        let stream = try TestStream.speech(daemon)
+        try stream.send(speech)
+        try bystander.send(ecg[20_000..<40_000])
+        try stream.finish(within: Seconds(30))
+        try bystander.finish(within: Seconds(30))
+        #expect(stream.windows.count == 50)
+        #expect(stream.windows.allSatisfy { $0.variant == "fp32" })
+        #expect(bystander.windows.count == 91)
+        #expect(daemon.journalHas("does not load within", "its thread is given up (1 of at most 4)"))
+        #expect(daemon.journalHas("Variant \(scene.bad) of silero-vad", "did not load within"))
+        let (name, reason) = try refusal(daemon, scene.bad)
+        #expect(name == "io.jouled.Streams.ModelUnavailable" && reason.contains("did not load within"), "\(name): \(reason)")
+
+        // What is loaded after it, power and policies go through the thread that took over.
+        try daemon.setPolicy("tiny")
+        try daemon.setPolicy("unlimited")
+        try Scene.replace(scene.bundles, scene.bad, with: "models/silero-vad/1/fp32.onnx")
+        let repaired = try TestStream.speech(daemon)
+        try repaired.send(speech)
+        try repaired.finish()
+        #expect(repaired.windows.count == 50)
+        #expect(repaired.windows.allSatisfy { $0.variant == scene.bad })
+        #expect(threads(of: daemon).count == threadsBefore + 1)
+        let before = ticks(of: daemon)
+        sleep(1)
+        #expect(ticks(of: daemon) - before <= 5)
+        #expect(daemon.process.id == process && daemon.process.exitStatus == nil)
         daemon.process.signal(SIGTERM)
         #expect(daemon.process.wait(atMost: Seconds(5)) == 0)
     }

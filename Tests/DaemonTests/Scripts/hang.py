@@ -1,8 +1,9 @@
-"""Makes a model that hangs on one window: hang.py IN.onnx OUT.onnx loop|kernel|fail
+"""Makes a model that hangs on one window: hang.py IN.onnx OUT.onnx loop|kernel|fail|load
 
 The model answers as before, until all samples of a window are at full scale. Then it computes for ever in a Loop, which ONNX
 Runtime can be asked to leave, or for minutes in one NonMaxSuppression over boxes of which none hides another, which it cannot; or
-it fails, with an index out of bounds.
+it fails, with an index out of bounds. With `load` it hangs before its first window: ONNX Runtime computes what is made of constants
+when it loads a model.
 """
 import sys
 
@@ -59,6 +60,12 @@ if kind == "loop":
 elif kind == "fail":
     index = node("Where", [is_full, constant("hang_beyond", 9, np.int64), constant("hang_first", 0, np.int64)], "hang_index")
     out = node("Gather", [constant("hang_one", [1], np.float32), index], "hang_out")
+elif kind == "load":
+    line = node("Range", [constant("hang_zero", 0, np.float32), constant("hang_end", 1 << 22, np.float32), constant("hang_step", 1, np.float32)], "hang_line")
+    square = node("Reshape", [line, constant("hang_square", [2048, 2048], np.int64)], "hang_0")
+    for number in range(1, 2000):
+        square = node("Sin", [node("MatMul", [square, square], f"hang_product_{number}")], f"hang_{number}")
+    out = node("ReduceMax", [square], "hang_out", keepdims=0)
 else:
     count = node("Where", [is_full, constant("hang_many", 600_000, np.int64), constant("hang_one", 1, np.int64)], "hang_count")
     numbers = node("Range", [constant("hang_zero", 0, np.int64), count, constant("hang_step", 1, np.int64)], "hang_numbers")
