@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""What jouled burns around the model, beside a bare C loop and sherpa-onnx over the same audio, in one run.
+"""What jouled burns around the model, beside a bare C loop, sherpa-onnx and silero-vad's own package over the same audio, in one run.
 
 Only ratios mean something on a shared machine: each case and what stands beside it run by turns, `--repeats` times, and the median of the
-ratios counts. Every figure is printed beside its goal; what falls short is named, and the exit status is 1. Takes some 8 minutes.
+ratios counts. Every figure is printed beside its goal; what falls short is named, and the exit status is 1. Takes some 10 minutes.
 """
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from processes import DRIVER, TOP, Daemon, Files, Loop, Sherpa
+from processes import DRIVER, TOP, Daemon, Files, Loop, Sherpa, SileroPackage
 from report import Check, Report, Row
 from streams import Figures, feed, first_result_ms, frame, push
 
@@ -101,6 +101,21 @@ def beside_sherpa(daemon: Daemon, sherpa: Sherpa, files: Files, seconds: float, 
     report.check(Check(f"windows on which sherpa-onnx and jouled agree, of {len(theirs)}", same, 0.99, at_least=True))
 
 
+def beside_package(daemon: Daemon, package: SileroPackage, files: Files, seconds: float, repeats: int, report: Report) -> None:
+    for tolerance, piece_ms in ((32, 32), (1000, 992)):
+        ratios, cpus = [], []
+        for _ in range(repeats):
+            ours = feed(daemon, files.audio, seconds, tolerance, 1).cpu
+            cpus.append(package.run(seconds, piece_ms, paced=True)["cpu"])
+            ratios.append(ours / cpus[-1])
+        report.row(Row(1, f"silero-vad's package, pieces of {piece_ms} ms", median(cpus) * 1e6))
+        report.check(Check(f"1 stream, {tolerance} ms: CPU beside silero-vad's package", median(ratios), 0.5))
+    theirs = package.run(len(files.audio) / 2 / 16000, 32, paced=False)["probabilities"]
+    ours = push(daemon, files.audio, len(theirs))
+    same = sum((a >= 0.5) == (b >= 0.5) for a, b in zip(ours, theirs)) / len(theirs)
+    report.check(Check(f"windows on which silero-vad's package and jouled agree, of {len(theirs)}", same, 0.99, at_least=True))
+
+
 def quiet(binary: Path, files: Files, folder: Path, report: Report) -> None:
     """Memory and wake-ups before, with and after streams."""
     daemon = Daemon(binary, files, folder, keep="1s")
@@ -152,6 +167,7 @@ def main() -> None:
     parser.add_argument("--jouled", type=Path, required=True)
     parser.add_argument("--deps", type=Path, default=TOP / ".deps")
     parser.add_argument("--python", type=Path, help="a Python that has sherpa-onnx; without it that comparison is left out and counts as short of its goal")
+    parser.add_argument("--torch", type=Path, help="a Python that has torch, for silero-vad's own package; without it as for --python")
     parser.add_argument("--seconds", type=float, default=6.72, help="audio of each measurement: whole periods of 30 windows")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--docs", type=Path, help="a folder whose performance.md and performance.svg get the results")
@@ -172,6 +188,10 @@ def main() -> None:
                 beside_sherpa(daemon, Sherpa(files, arguments.python, folder), files, arguments.seconds, arguments.repeats, report)
             else:
                 report.check(Check("beside sherpa-onnx: not measured (--python)", float("nan"), 0.5))
+            if arguments.torch:
+                beside_package(daemon, SileroPackage(files, arguments.torch, folder), files, arguments.seconds, arguments.repeats, report)
+            else:
+                report.check(Check("beside silero-vad's package: not measured (--torch)", float("nan"), 0.5))
         finally:
             daemon.stop()
     print(f"\nin {(time.monotonic() - begun) / 60:.1f} minutes")

@@ -72,6 +72,23 @@ class Sherpa:
         return output_of([self.python, TOP / "Benchmarks/sherpa_vad.py", self.model, self.files.speech, str(seconds), str(piece_ms), str(int(paced))])
 
 
+class SileroPackage:
+    """silero-vad's own Python package out of its source archive, fed piece by piece at the pace of the audio."""
+
+    def __init__(self, files: Files, python: Path, folder: Path) -> None:
+        import tarfile
+        self.files, self.python = files, python
+        archive = next(files.deps.glob("archives/silero_vad-*.tar.gz"))
+        with tarfile.open(archive) as tar:
+            tar.extractall(folder / "silero", filter="data")
+        self.sources = next((folder / "silero").glob("*/src"))
+
+    def run(self, seconds: float, piece_ms: int, paced: bool) -> dict:
+        """`cpu`: CPU seconds per audio second; `probabilities`: of speech, window by window."""
+        return output_of([
+            self.python, TOP / "Benchmarks/silero_package.py", self.sources, self.files.speech, str(seconds), str(piece_ms), str(int(paced))])
+
+
 class Daemon:
     """A jouled of its own, without power limits. `ready_ms` is the time from its start to READY=1."""
 

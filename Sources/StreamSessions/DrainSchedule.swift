@@ -29,6 +29,22 @@ public struct DrainSchedule: Sendable {
         }
     }
 
+    /// What a window after the next one takes, if the next one waits for it.
+    public struct Further: Sendable {
+        /// Signal that is new in it; zero: none may wait.
+        public var signal = Seconds.zero
+        /// Time that a window runs.
+        public var run = Seconds.zero
+        /// Time that the thread may be busy otherwise before that: other streams wait as long as they may, too.
+        public var busy = Seconds.zero
+
+        public init(signal: Seconds = .zero, run: Seconds = .zero, busy: Seconds = .zero) {
+            self.signal = signal
+            self.run = run
+            self.busy = busy
+        }
+    }
+
     static let patience = 3
     static let moment = Seconds(milliseconds: 1)
 
@@ -67,9 +83,10 @@ public struct DrainSchedule: Sendable {
     ///   - limit: time in which the socket would be half full again, so that the client is never held up.
     ///   - missing: how much signal the next window that will be answered still needs.
     ///   - tolerance: how late a result may be.
+    ///   - further: windows after that one, which it may wait for within the tolerance.
     public mutating func tookAll(
         at now: MonotonicTime, time: Seconds = .zero, within limit: Seconds = Seconds(.infinity), missing: Seconds = .zero,
-        tolerance: Seconds = .zero
+        tolerance: Seconds = .zero, further: Further = Further()
     ) {
         emptyReads = 0
         if let last = push {
@@ -81,7 +98,7 @@ public struct DrainSchedule: Sendable {
             }
             push = nil
         }
-        if period == nil, let due = forecast.next(after: now, time: time, missing: missing, tolerance: tolerance) {
+        if period == nil, let due = forecast.next(after: now, time: time, missing: missing, tolerance: tolerance, further: further) {
             wait = .until(due)
         } else {
             wait = next(after: now)

@@ -80,6 +80,7 @@ public actor StreamPump {
         if let position { session.assumeIsolated { $0.resume(from: position) } }
         let entry = Entry(session: session, wait: .readable)
         entries[id] = entry
+        tellCompany()
         for (other, listener) in listening where !listener.hasGate && listener.keeper.contract.stream == id { attach(other) }
         do {
             let turn: () -> Void = { [weak self] in self?.assumeIsolated { $0.run([id]) } }
@@ -113,6 +114,7 @@ public actor StreamPump {
     public func assign(_ id: UInt64, _ assignment: Assignment) {
         guard let entry = entries[id] else { return }
         entry.session.assumeIsolated { $0.assign(assignment) }
+        tellCompany()
         // The turn writes the notice and sets the new pace. Nobody waits for it: the model might hang.
         apply(.now, to: entry)
         queueRound()
@@ -148,6 +150,12 @@ public actor StreamPump {
     /// Figures of all open streams.
     public func report() -> [UInt64: StreamStatistics] {
         entries.mapValues { $0.session.assumeIsolated { $0.report() } }
+    }
+
+    /// Tells each stream how long the others may keep it waiting.
+    private func tellCompany() {
+        let all = entries.values.reduce(Seconds.zero) { $0 + $1.session.assumeIsolated { $0.runTime } }
+        for entry in entries.values { entry.session.assumeIsolated { $0.company = all - $0.runTime } }
     }
 
     // MARK: Turns
@@ -233,6 +241,7 @@ public actor StreamPump {
 
     private func end(_ id: UInt64, _ end: StreamEnd) {
         guard let entry = entries.removeValue(forKey: id) else { return }
+        tellCompany()
         entry.watch?.cancel()
         entry.session.assumeIsolated { $0.hangUp() }
         leaveGate(id, entry.session.contract.gate)

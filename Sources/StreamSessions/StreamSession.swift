@@ -133,6 +133,11 @@ public actor StreamSession {
         return statistics
     }
 
+    /// Time that the windows of other streams on this thread take, if all come due with this one's.
+    var company = Seconds.zero
+    /// The same of this stream, for the others.
+    var runTime: Seconds { assignment.session == nil ? .zero : assignment.nextWindow.latency * 2 }
+
     /// True once nothing but the last words to the client remains to be done.
     var isLeaving: Bool { if case .leaving = phase { true } else { false } }
 
@@ -198,7 +203,8 @@ public actor StreamSession {
                 time: Seconds(Double(assembler.endOfSamples &- samplesBefore) / contract.sampleRateHz))
             if load.isNearlyFull { return schedule.wasFull(at: now) }
             schedule.tookAll(
-                at: now, time: load.time, within: load.timeToHalfFull, missing: missing, tolerance: contract.latencyTolerance)
+                at: now, time: load.time, within: load.timeToHalfFull, missing: missing, tolerance: contract.latencyTolerance,
+                further: furtherWindow)
         }
         while phase == .receiving {
             let now = clocks.monotonic()
@@ -246,6 +252,14 @@ public actor StreamSession {
         let complete = isWaiting ? (assembler.pendingSamples - contract.window) / contract.hop + 1 : 0
         let skipped = (cadence - (assembler.windowNumber + UInt64(complete)) % cadence) % cadence
         return Seconds(Double(contract.window + (complete + Int(skipped)) * contract.hop - assembler.pendingSamples) / contract.sampleRateHz)
+    }
+
+    /// What a window waits for that may be answered together with the next. Not beside a gate, whose word a window may wait for instead.
+    private var furtherWindow: DrainSchedule.Further {
+        guard gateway == nil else { return .init() }
+        return .init(
+            signal: contract.hopTime * Double(max(1, assignment.cadence)), run: assignment.nextWindow.latency,
+            busy: assignment.firstWindow.latency + company)
     }
 
     private func endOfInput(error number: Int32) {
