@@ -7,18 +7,18 @@
 /// size per user, which never exceeds what is really used. The prices of lowest bound come from `DualSimplex`,
 /// once at the root; options that the bound rules out there are dropped, and few nodes remain to search.
 struct Solver {
-    private let problem: Problem
+    let problem: Problem
     private let nodeLimit: Int
 
     /// Values up to here are of no interest: another plan already has them.
-    private let cutoff: Double
+    let cutoff: Double
 
-    private(set) var best: [Int] = []
-    private(set) var bestValue = -Double.infinity
+    var best: [Int] = []
+    var bestValue = -Double.infinity
     private(set) var bound = Double.infinity
-    private(set) var nodes = 0
+    var nodes = 0
     private(set) var isProven = false
-    private var relaxations = 0
+    var relaxations = 0
     /// What the search has cost so far, relaxations included, in nodes of the search tree: an option
     /// looked at in a relaxation takes about a tenth of a node's time, and making the problem as much as thirty relaxations.
     var effort: Int { nodes + (relaxations + 30) * problem.value.count / 10 }
@@ -26,14 +26,14 @@ struct Solver {
     var powerPrice: Double { prices[0] }
 
     /// Prices and capacities: power, memory, then each unit's time.
-    private var prices: [Double]
-    private let caps: [Double]
+    var prices: [Double]
+    let caps: [Double]
     /// Shared memory charged to one user, by option.
     private let share: [Double]
     /// The options side by side, as the relaxation reads them.
-    private let rows: [Row]
+    let rows: [Row]
 
-    private struct Row {
+    struct Row {
         var value, power, share, time: Double
         var unit: Int
     }
@@ -94,12 +94,12 @@ struct Solver {
         // Below the root there is an incumbent already.
         if cutoff == -.infinity { repair() }
         polish()
-        if cutoff == -.infinity, problem.streamCount > Self.searchedWhole { exchange() }
+        if cutoff == -.infinity { exchange() }
     }
 
     // MARK: - Relaxation
 
-    private func reduced(_ option: Int, at prices: [Double]) -> Double {
+    func reduced(_ option: Int, at prices: [Double]) -> Double {
         let row = rows[option]
         let time = prices.count > 2 ? prices[2 + row.unit] * row.time : 0
         return row.value - prices[0] * row.power - prices[1] * row.share - time
@@ -188,140 +188,6 @@ struct Solver {
     private static let mostSteps = 100
     /// The search closes a smaller gap sooner than prices do.
     private static let precision = 0.005
-
-    // MARK: - Incumbent
-
-    private mutating func offer(_ choice: [Int]) {
-        let value = choice.reduce(0) { $0 + problem.value[$1] }
-        guard value > bestValue + Self.epsilon else { return }
-        guard Use(problem, choice).fits(problem) else { return }
-        best = choice
-        bestValue = value
-    }
-
-    /// Makes the picks at the best prices feasible, by the changes that cost the least value for what they give back of what is
-    /// over its limit.
-    private mutating func repair() {
-        var choice = picks
-        var use = Use(problem, choice)
-        for _ in 0..<problem.streamCount {
-            if use.fits(problem) { return offer(choice) }
-            // It looks at every option, as a relaxation does.
-            relaxations += 1
-            let over = caps.indices.map { max(0, use.amount($0) / max(caps[$0], 1e-12) - 1) / max(caps[$0], 1e-12) }
-            func weighed(_ option: Int) -> Double {
-                let row = rows[option]
-                return over[0] * row.power + over[1] * row.share + (row.time > 0 ? over[2 + row.unit] * row.time : 0)
-            }
-            var best: (stream: Int, option: Int, rate: Double)?
-            for stream in choice.indices {
-                let now = weighed(choice[stream])
-                guard now > 0 else { continue }
-                for option in problem.starts[stream]..<problem.starts[stream + 1] {
-                    let relief = now - weighed(option)
-                    guard relief > 1e-12 * now else { continue }
-                    let rate = (rows[choice[stream]].value - rows[option].value) / relief
-                    if rate < best?.rate ?? .infinity { best = (stream, option, rate) }
-                }
-            }
-            guard let best else { return }
-            use.remove(choice[best.stream], problem)
-            use.add(best.option, problem)
-            choice[best.stream] = best.option
-        }
-    }
-
-    /// Raises the incumbent one stream at a time, what gains most for its price first, as long as that helps.
-    private mutating func polish() {
-        var use = Use(problem, best)
-        var improved = true
-        while improved {
-            improved = false
-            var moves: [(stream: Int, option: Int, rate: Double)] = []
-            for stream in best.indices {
-                let value = rows[best[stream]].value
-                let reduced = self.reduced(best[stream], at: prices)
-                for option in problem.starts[stream]..<problem.starts[stream + 1] where rows[option].value > value + Self.epsilon {
-                    let gain = rows[option].value - value
-                    let price = gain - (self.reduced(option, at: prices) - reduced)
-                    moves.append((stream, option, gain / max(price, 1e-12)))
-                }
-            }
-            moves.sort { ($1.rate, $0.option) < ($0.rate, $1.option) }
-            for move in moves where rows[move.option].value > rows[best[move.stream]].value + Self.epsilon {
-                use.remove(best[move.stream], problem)
-                use.add(move.option, problem)
-                if use.fits(problem) {
-                    best[move.stream] = move.option
-                    improved = true
-                } else {
-                    use.remove(move.option, problem)
-                    use.add(best[move.stream], problem)
-                }
-            }
-        }
-        bestValue = best.reduce(0) { $0 + problem.value[$1] }
-    }
-
-    /// Raises the incumbent by changing two streams at once, one up and another down to make room, among the options that lose least at the
-    /// prices; as long as that helps.
-    private mutating func exchange() {
-        guard bound - bestValue > Self.epsilon, problem.streamCount > 1 else { return }
-        struct Move {
-            var stream, option: Int
-            var gain, power: Double
-        }
-        for _ in 0..<Self.exchanges {
-            var (ups, downs): ([Move], [Move]) = ([], [])
-            for stream in best.indices {
-                let own = rows[best[stream]]
-                var options = (problem.starts[stream]..<problem.starts[stream + 1]).filter { $0 != best[stream] }.map { ($0, reduced($0, at: prices)) }
-                options.sort { ($1.1, $0.0) < ($0.1, $1.0) }
-                for (option, _) in options.prefix(Self.alternatives) {
-                    let move = Move(stream: stream, option: option, gain: rows[option].value - own.value, power: rows[option].power - own.power)
-                    if move.gain > Self.epsilon { ups.append(move) } else { downs.append(move) }
-                }
-            }
-            ups.sort { ($1.gain, $0.option) < ($0.gain, $1.option) }
-            downs.sort { ($1.gain, $0.option) < ($0.gain, $1.option) }
-            var use = Use(problem, best)
-            var changed: Set<Int> = []
-            for up in ups where !changed.contains(up.stream) {
-                use.remove(best[up.stream], problem)
-                use.add(up.option, problem)
-                let powerOver = use.scalars.power - Problem.slack(problem.powerCap)
-                var taken: Move?
-                for down in downs {
-                    guard up.gain + down.gain > Self.epsilon else { break }
-                    guard down.power <= -powerOver, down.stream != up.stream, !changed.contains(down.stream) else { continue }
-                    // Two changes back and forth take as long as a few nodes do.
-                    nodes += 4
-                    use.remove(best[down.stream], problem)
-                    use.add(down.option, problem)
-                    if use.fits(problem) {
-                        taken = down
-                        break
-                    }
-                    use.remove(down.option, problem)
-                    use.add(best[down.stream], problem)
-                }
-                if let taken {
-                    best[up.stream] = up.option
-                    best[taken.stream] = taken.option
-                    changed.formUnion([up.stream, taken.stream])
-                } else {
-                    use.remove(up.option, problem)
-                    use.add(best[up.stream], problem)
-                }
-            }
-            guard !changed.isEmpty else { break }
-            polish()
-        }
-    }
-    /// Smaller problems are searched sooner than improved.
-    private static let searchedWhole = 16
-    private static let exchanges = 8
-    private static let alternatives = 3
 
     // MARK: - Search
 
