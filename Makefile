@@ -172,10 +172,16 @@ cascade: profile
 judge: bundles
 	$(DEPS)/venv/bin/python Benchmarks/models.py --deps $(DEPS)
 
-# The whole suite under the address and the thread sanitizer, each with a build of its own.
+# The whole suite under the address and the thread sanitizer, each with a build of its own. Reports are collected in files: what a daemon writes
+# whose test has passed is seen by nobody otherwise, and its exit status is lost where the test kills it.
+REPORTS := $(CURDIR)/.build/reports
 test-sanitizers: bundles
-	JOULED_SANITIZER=address ASAN_OPTIONS=detect_leaks=0 swift test --sanitize=address --scratch-path .build/address
-	JOULED_SANITIZER=thread TSAN_OPTIONS=suppressions=$(CURDIR)/Tests/tsan.supp swift test --sanitize=thread --scratch-path .build/thread
+	@rm -rf $(REPORTS); mkdir -p $(REPORTS)
+	JOULED_SANITIZER=address ASAN_OPTIONS=detect_leaks=0:log_path=$(REPORTS)/address \
+	    swift test --sanitize=address --scratch-path .build/address || { cat $(REPORTS)/* 2>/dev/null; exit 1; }
+	JOULED_SANITIZER=thread TSAN_OPTIONS=suppressions=$(CURDIR)/Tests/tsan.supp:log_path=$(REPORTS)/thread \
+	    swift test --sanitize=thread --scratch-path .build/thread || { cat $(REPORTS)/* 2>/dev/null; exit 1; }
+	@! grep -hs . $(REPORTS)/*
 
 clean:
 	rm -rf .build

@@ -132,10 +132,15 @@ struct JouledClientTests {
 
     @Test("A daemon that does not answer in time")
     func timeout() throws {
-        let (client, peer) = Peer.start { peer in while peer.read() != nil {} }
-        client.timeout = Seconds(milliseconds: 30)
-        #expect(throws: JouledError(.timedOut, "")) { try client.call("a.B") }
-        _ = peer
+        let peer: Peer
+        do {
+            let client: JouledConnection
+            (client, peer) = Peer.start { peer in while peer.read() != nil {} }
+            client.timeout = Seconds(milliseconds: 30)
+            #expect(throws: JouledError(.timedOut, "")) { try client.call("a.B") }
+        }
+        // The end of the client ends the peer's thread.
+        peer.join()
     }
 
     @Test("A large call and a large answer do not lock up")
