@@ -69,51 +69,20 @@ def streaming(daemon: Daemon, loop: Loop, files: Files, seconds: float, repeats:
     return alone
 
 
-def verdicts(probabilities: list[float], threshold: float = 0.5, release: float = 0.15) -> list[int]:
-    """sherpa-onnx's rule without shortest durations: speech begins with the second window in a row above the threshold, and ends
-    with the second below threshold - release unless one above the threshold comes between them."""
-    result = []
-    speech = rising = falling = False
-    for p in probabilities:
-        if not speech:
-            speech, rising, falling = p > threshold and rising, p > threshold, False
-        elif p > threshold:
-            falling = False
-        elif p <= threshold - release:
-            speech, rising, falling = not falling, False, not falling
-        result.append(int(speech))
-    return result
-
-
-def beside_sherpa(daemon: Daemon, sherpa: Sherpa, files: Files, seconds: float, repeats: int, report: Report) -> None:
+def beside(other: Sherpa | SileroPackage, name: str, daemon: Daemon, files: Files, seconds: float, repeats: int, report: Report) -> None:
+    """CPU time beside another detector fed piece by piece, and whether both call the same windows speech."""
     for tolerance, piece_ms in ((32, 32), (1000, 992)):
         ratios, cpus = [], []
         for _ in range(repeats):
             ours = feed(daemon, files.audio, seconds, tolerance, 1).cpu
-            cpus.append(sherpa.run(seconds, piece_ms, paced=True)["cpu"])
+            cpus.append(other.run(seconds, piece_ms, paced=True)["cpu"])
             ratios.append(ours / cpus[-1])
-        report.row(Row(1, f"sherpa-onnx, pieces of {piece_ms} ms", median(cpus) * 1e6))
-        report.check(Check(f"1 stream, {tolerance} ms: CPU beside sherpa-onnx", median(ratios), 0.5))
-    length = len(files.audio) / 2 / 16000
-    theirs = sherpa.run(length, 32, paced=False)["speech"]
-    ours = verdicts(push(daemon, files.audio, len(theirs)))
+        report.row(Row(1, f"{name}, pieces of {piece_ms} ms", median(cpus) * 1e6))
+        report.check(Check(f"1 stream, {tolerance} ms: CPU beside {name}", median(ratios), 0.5))
+    theirs = other.run(len(files.audio) / 2 / 16000, 32, paced=False)["speech"]
+    ours = other.verdicts(push(daemon, files.audio, len(theirs)))
     same = sum(a == b for a, b in zip(ours, theirs)) / len(theirs)
-    report.check(Check(f"windows on which sherpa-onnx and jouled agree, of {len(theirs)}", same, 0.99, at_least=True))
-
-
-def beside_package(daemon: Daemon, package: SileroPackage, files: Files, seconds: float, repeats: int, report: Report) -> None:
-    for tolerance, piece_ms in ((32, 32), (1000, 992)):
-        ratios, cpus = [], []
-        for _ in range(repeats):
-            ours = feed(daemon, files.audio, seconds, tolerance, 1).cpu
-            cpus.append(package.run(seconds, piece_ms, paced=True)["cpu"])
-            ratios.append(ours / cpus[-1])
-        report.row(Row(1, f"silero-vad's package, pieces of {piece_ms} ms", median(cpus) * 1e6))
-        report.check(Check(f"1 stream, {tolerance} ms: CPU beside silero-vad's package", median(ratios), 0.5))
-    theirs = package.run(len(files.audio) / 2 / 16000, 32, paced=False)["probabilities"]
-    ours = push(daemon, files.audio, len(theirs))
-    same = sum((a >= 0.5) == (b >= 0.5) for a, b in zip(ours, theirs)) / len(theirs)
-    report.check(Check(f"windows on which silero-vad's package and jouled agree, of {len(theirs)}", same, 0.99, at_least=True))
+    report.check(Check(f"windows on which {name} and jouled agree, of {len(theirs)}", same, 0.99, at_least=True))
 
 
 def quiet(binary: Path, files: Files, folder: Path, report: Report) -> None:
@@ -185,11 +154,11 @@ def main() -> None:
         try:
             streaming(daemon, loop, files, arguments.seconds, arguments.repeats, report)
             if arguments.python:
-                beside_sherpa(daemon, Sherpa(files, arguments.python, folder), files, arguments.seconds, arguments.repeats, report)
+                beside(Sherpa(files, arguments.python, folder), "sherpa-onnx", daemon, files, arguments.seconds, arguments.repeats, report)
             else:
                 report.check(Check("beside sherpa-onnx: not measured (--python)", float("nan"), 0.5))
             if arguments.torch:
-                beside_package(daemon, SileroPackage(files, arguments.torch, folder), files, arguments.seconds, arguments.repeats, report)
+                beside(SileroPackage(files, arguments.torch, folder), "silero-vad's package", daemon, files, arguments.seconds, arguments.repeats, report)
             else:
                 report.check(Check("beside silero-vad's package: not measured (--torch)", float("nan"), 0.5))
         finally:

@@ -2,8 +2,8 @@
 
 usage: silero_package.py SOURCES SAMPLES.s16le SECONDS PIECE_MS PACED
 SOURCES is the `src` directory of its source archive. Uses the model that load_silero_vad() gives (TorchScript), with one thread and without gradients,
-as its README does. Feeds pieces of PIECE_MS, window by window, one piece per wake-up if PACED; prints CPU seconds per audio second and each window's
-probability.
+as its README does. Feeds pieces of PIECE_MS, window by window, one piece per wake-up if PACED; prints CPU seconds per audio second and, for each
+window, whether its probability is 0.5 or more.
 """
 import json
 import sys
@@ -24,7 +24,7 @@ def main() -> None:
     model = load_silero_vad()
     windows = max(1, round(int(piece_ms) * RATE / 1000 / WINDOW))
     pieces = int(float(seconds) * RATE) // (windows * WINDOW)
-    probabilities: list[float] = []
+    speech: list[int] = []
     with torch.no_grad():
         # TorchScript compiles in its first runs.
         for _ in range(20):
@@ -38,9 +38,9 @@ def main() -> None:
                     time.sleep(pause)
             for window in range(windows):
                 start = (number * windows + window) * WINDOW % (len(samples) - WINDOW + 1)
-                probabilities.append(float(model(samples[start:start + WINDOW], RATE)))
+                speech.append(int(float(model(samples[start:start + WINDOW], RATE)) >= 0.5))
         used = time.process_time() - before
-    print(json.dumps({"cpu": used / (pieces * windows * WINDOW / RATE), "probabilities": probabilities}))
+    print(json.dumps({"cpu": used / (pieces * windows * WINDOW / RATE), "speech": speech}))
 
 
 main()

@@ -15,8 +15,8 @@ final class LoadGuard: Sendable {
     }
     private let state = Mutex(State())
 
-    /// Loads that may hang at a time: each keeps its thread and its memory. One more, and the watchdog restarts the daemon.
-    static let limit = 4
+    /// Loads that may hang at a time, as runs may: each keeps its thread and its memory. One more, and the watchdog restarts the daemon.
+    static let limit = InferenceSupervisor.threadLimit
 
     enum Verdict {
         /// It has not had its time yet, or waits for another.
@@ -52,13 +52,11 @@ final class LoadGuard: Sendable {
     /// Gives up the load of `path` if it has taken longer than `limit`.
     func look(at path: String, limit: Seconds, now: MonotonicTime) -> Verdict {
         state.withLock { state in
+            guard !state.isLost else { return .lost }
             guard let current = state.current, current.path == path else { return .wait(until: now.advanced(by: limit)) }
             let end = current.since.advanced(by: limit)
             guard now >= end else { return .wait(until: end) }
-            guard state.abandoned.count < Self.limit else {
-                state.isLost = true
-                return .lost
-            }
+            guard state.abandoned.count < Self.limit else { return .lost }
             state.abandoned.insert(current.number)
             state.current = nil
             return .givenUp(threads: state.abandoned.count)
@@ -66,6 +64,12 @@ final class LoadGuard: Sendable {
     }
 
     /// Nothing but a restart helps.
-    func lose() { state.withLock { $0.isLost = true } }
+    /// - Returns: false if that was known.
+    func lose() -> Bool {
+        state.withLock { state in
+            defer { state.isLost = true }
+            return !state.isLost
+        }
+    }
     var isLost: Bool { state.withLock { $0.isLost } }
 }

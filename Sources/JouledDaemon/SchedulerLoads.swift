@@ -46,23 +46,30 @@ extension Scheduler {
         let limit = configuration.runtimeLoadLimit
         switch models.watch.look(at: flight.path, limit: limit, now: clocks.monotonic()) {
         case .wait(let end): flight.timer?.arm(at: end, accuracy: limit * 0.1)
-        case .lost: lose("\(LoadGuard.limit) threads hang in loads already")
+        case .lost:
+            lose("\(LoadGuard.limit) threads hang in loads already")
+            fail(number, flight, limit)
         case .givenUp(let threads):
             do throws(JouledError) {
                 try models.takeOver()
+                journal.send(
+                    JournalRecord(
+                        .error, "\(flight.path) does not load within \(limit): its thread is given up (\(threads) of at most \(LoadGuard.limit)), and another one goes on",
+                        messageID: MessageID.inferenceStuck, fields: [.init("JOULED_THREADS_GIVEN_UP", "\(threads)")]))
             } catch {
                 lose("\(error)")
             }
-            journal.send(
-                JournalRecord(
-                    .error, "\(flight.path) does not load within \(limit): its thread is given up (\(threads) of at most \(LoadGuard.limit)), and another one goes on",
-                    messageID: MessageID.inferenceStuck, fields: [.init("JOULED_THREADS_GIVEN_UP", "\(threads)")]))
-            land(number, .failure(JouledError(.inferenceStuck, "\(flight.path): did not load within \(limit)")))
+            fail(number, flight, limit)
         }
     }
 
+    /// Who waits for a load is not left waiting, even where nothing but a restart helps: no watchdog may be there.
+    private func fail(_ number: UInt64, _ flight: LoadFlight, _ limit: Seconds) {
+        land(number, .failure(JouledError(.inferenceStuck, "\(flight.path): did not load within \(limit)")))
+    }
+
     private func lose(_ reason: String) {
-        models.watch.lose()
+        guard models.watch.lose() else { return }
         journal.send(JournalRecord(.critical, "Models can no longer be loaded (\(reason)): the watchdog is not fed", messageID: MessageID.inferenceStuck))
     }
 }

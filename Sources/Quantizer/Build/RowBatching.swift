@@ -9,7 +9,7 @@ import Units
 /// would alone, and saves most of what a call costs and the reading of its weights. A variant that looks at all rows together, as dynamic
 /// quantization does for its ranges, answers differently: it is found out by comparison and stays as it is.
 struct RowBatching {
-    /// More rows save hardly more: of silero-vad's 106 us a window, 8 rows leave 72 and 31 leave 67.
+    /// More rows save hardly more: of silero-vad's 106 us a window, as its maker wrote it, 8 rows leave 72 and 31 leave 67.
     static let mostRows = 32
     /// Activations that the widest operation may hold: they stay allocated for as long as the variant is loaded.
     static let activationBytes = 4 << 20

@@ -129,7 +129,6 @@ struct ShortConvolutions {
         var slices: [Node] = []
         if let kept = try keptPositions(of: output, count: geometry.positions) { (positions, output, slices) = (kept.range, kept.nodes[0].output[0], kept.nodes) }
         guard positions.count <= Self.mostPositions else { return false }
-        var source = node.input[0]
         var product = node
         product.opType = "MatMul"
         product.attribute = []
@@ -146,8 +145,7 @@ struct ShortConvolutions {
                 product.input = [patch, constant(node.label + "/weights", [geometry.taps, geometry.channelsOut], geometry.rowWeights(of: Array(0..<geometry.taps)))]
             }
         } else {
-            source = rowVersion(of: node.input[0], label: node.label)
-            let (patch, taps) = patch(node.label, source, geometry, positions)
+            let (patch, taps) = patch(node.label, rowVersion(of: node.input[0], label: node.label), geometry, positions)
             product.input = [patch, constant(node.label + "/weights", [taps.count * geometry.channelsIn, geometry.channelsOut], geometry.rowWeights(of: taps))]
         }
         if node.input.count > 2, !node.input[2].isEmpty {
