@@ -22,6 +22,7 @@ public struct DecisionEngine: Sendable {
     public internal(set) var energy = EnergyModel()
     public internal(set) var latency = LatencyModel()
     var attribution = BatteryAttribution()
+    var twilight = Twilight()
     var forecaster = RestForecaster()
     var charge = ChargeEstimator()
     var lastDraw: Watts?

@@ -75,7 +75,8 @@ extension DecisionEngine {
         }
         guard reading.battery != nil else { return learnFromTime(usage, at: reading.takenAt) }
         // A sun or a charger hides what the rest of the device takes.
-        guard let draw = reading.draw, !reading.acOnline, !forecaster.isCharging else { return }
+        guard let draw = reading.draw, !reading.acOnline else { return }
+        guard !twilight.hides(&attribution, sun: forecaster.showsSun, at: reading.takenAt), !forecaster.isCharging else { return }
         attribution.observe(draw: draw, profiled: running, noise: usage.drawError, at: reading.takenAt)
         for unit in attribution.knownUnits {
             guard let known = attribution.factor(of: unit) else { continue }

@@ -1,38 +1,36 @@
+import Glibc
 import Units
 
 /// Parts the battery's power into the rest of the device and inference, where no meter does.
 ///
-/// A Kalman filter over x = (base load, factor of each unit): draw = base + sum(profiled_u x factor_u)
-/// + noise. The factors are told from the base load only by changes of what runs: a step of the draw
-/// that comes with a change of plan is inference's. The base load walks and jitters, so a step that
-/// comes alone is its own.
+/// A bank of Kalman filters (`BaseLoadFilter`), each with its own belief of how much the base load jitters and drifts, which
+/// differs between devices and tells how far a step of the draw can be trusted to be inference's. Their estimates are
+/// mixed by how well each foretells the readings (multiple-model estimation, Magill 1965).
 public struct BatteryAttribution: Sendable {
     private var units: [String] = []
-    /// Base load in watts first, then factors.
+    private var filters: [BaseLoadFilter] = []
+    private var lastTime: MonotonicTime?
+    // The filters mixed: base level, departure, and factors, with their covariance.
     private var state: [Double] = []
     private var covariance: [[Double]] = []
-    private var lastTime: MonotonicTime?
 
-    /// Spread of the base load around its level, as a share; it stays for minutes.
-    static let baseJitter = 0.08
-    static let jitterSpan = 300.0
-    /// Random walk of the base level: so much of it in an hour.
-    static let baseWalk = 0.10
-    /// Profiles are between half and 3.5 times the truth, more often too low than too high.
-    static let priorFactor = 1.25
+    /// Jitter of the base load, as a share, and its drift in an hour.
+    static let beliefs: [(jitter: Double, walk: Double)] = [0.03, 0.06, 0.12].flatMap { jitter in [0.02, 0.1].map { (jitter, $0) } }
+    /// Devices take between 0.85 and 3.2 times, some but half of what a profile says that was not measured on them: about the geometric mean.
+    static let priorFactor = 1.4
     static let priorDeviation = 0.6
     static let factorWalkPerSecond = 0.05 * 0.05 / 3600
     static let factorRange = 0.3...4.5
-    /// Base loads that drift with what runs look like inference, which the filter cannot know. Its own deviations, times
+    /// Base loads that drift with what runs look like inference, which the filters cannot know. Their own deviations, times
     /// this, cover the truth about as often as they say (`joulectl simulate --random` prints how often).
-    static let honesty = 1.4
+    static let honesty = 1.2
 
     public init() {}
 
     /// The factor of `unit` and its variance; nil before anything ran on it.
     public func factor(of unit: String) -> (factor: Double, variance: Double)? {
-        guard let index = units.firstIndex(of: unit) else { return nil }
-        return (state[index + 1], covariance[index + 1][index + 1])
+        guard let index = units.firstIndex(of: unit).map({ $0 + BaseLoadFilter.leading }) else { return nil }
+        return (state[index], covariance[index][index])
     }
     public var knownUnits: [String] { units }
     /// What the device takes beside inference, with harvest taken off; nil before a reading.
@@ -44,9 +42,9 @@ public struct BatteryAttribution: Sendable {
         var design = [Double](repeating: 0, count: state.count)
         var unknown = 0.0
         for share in profiled {
-            if let index = units.firstIndex(of: share.unit) {
-                mean += share.watts.value * state[index + 1]
-                design[index + 1] += share.watts.value
+            if let index = units.firstIndex(of: share.unit).map({ $0 + BaseLoadFilter.leading }) {
+                mean += share.watts.value * state[index]
+                design[index] += share.watts.value
             } else {
                 mean += share.watts.value * Self.priorFactor
                 unknown += share.watts.value * Self.priorDeviation
@@ -66,51 +64,52 @@ public struct BatteryAttribution: Sendable {
     ///   - noise: one standard deviation of the reading.
     public mutating func observe(draw: Watts, profiled: [(unit: String, watts: Watts)], noise: Watts, at time: MonotonicTime) {
         guard draw.isFinite, noise.isFinite, noise.value >= 0 else { return }
-        if state.isEmpty {
+        if filters.isEmpty {
             let known = profiled.reduce(0) { $0 + $1.watts.value * Self.priorFactor }
-            state = [max(0, draw.value - known)]
-            covariance = [[draw.value * draw.value * 0.09 + noise.value * noise.value]]
+            let variance = draw.value * draw.value * 0.09 + noise.value * noise.value
+            filters = Self.beliefs.map { BaseLoadFilter(jitter: $0.jitter, walk: $0.walk, level: max(0, draw.value - known), variance: variance) }
         }
-        let elapsed = lastTime.map { max(0, time.since($0).value) } ?? Self.jitterSpan
+        let elapsed = lastTime.map { max(0, time.since($0).value) } ?? 300
         lastTime = time
-        let level = max(state[0].magnitude, 0.1 * draw.value.magnitude)
-        covariance[0][0] += Self.baseWalk * Self.baseWalk * level * level / 3600 * elapsed
-        var design = [Double](repeating: 0, count: state.count)
-        design[0] = 1
+        var design = [Double](repeating: 0, count: units.count)
         for share in profiled where share.watts.value > 0 {
             let index = index(of: share.unit)
             if index == design.count { design.append(0) }
             design[index] += share.watts.value
         }
-        for index in state.indices.dropFirst() { covariance[index][index] += Self.factorWalkPerSecond * elapsed }
-        // Jitter that stays for minutes counts once per stay, however often it is read.
-        let stay = max(1, Self.jitterSpan / max(elapsed, 1))
-        let jitter = Self.baseJitter * level
-        let spread = covariance.map { row in zip(row, design).reduce(0) { $0 + $1.0 * $1.1 } }
-        let variance = zip(design, spread).reduce(noise.value * noise.value + jitter * jitter * stay) { $0 + $1.0 * $1.1 }
-        guard variance > 0 else { return }
-        var surprise = draw.value - zip(design, state).reduce(0) { $0 + $1.0 * $1.1 }
-        // A single wild reading moves nothing far.
-        let bound = 3 * variance.squareRoot()
-        surprise = min(max(surprise, -bound), bound)
-        for row in state.indices {
-            let gain = spread[row] / variance
-            state[row] += gain * surprise
-            for column in state.indices { covariance[row][column] -= gain * spread[column] }
+        for index in filters.indices {
+            let level = max(filters[index].state[0].magnitude, 0.1 * draw.value.magnitude)
+            filters[index].predict(elapsed: elapsed, level: level, factorWalkPerSecond: Self.factorWalkPerSecond)
+            filters[index].correct(
+                draw: draw.value, design: design, noise: noise.value, factors: Self.factorRange)
         }
-        for index in state.indices.dropFirst() {
-            state[index] = min(max(state[index], Self.factorRange.lowerBound), Self.factorRange.upperBound)
+        mix()
+    }
+
+    private mutating func mix() {
+        let best = filters.reduce(-Double.infinity) { max($0, $1.logLikelihood) }
+        let weights = filters.map { exp($0.logLikelihood - best) }
+        let sum = weights.reduce(0, +)
+        state = [Double](repeating: 0, count: filters[0].state.count)
+        covariance = state.map { _ in state }
+        for (filter, weight) in zip(filters, weights) {
+            for row in state.indices { state[row] += weight / sum * filter.state[row] }
+        }
+        for (filter, weight) in zip(filters, weights) {
+            for row in state.indices {
+                for column in state.indices {
+                    covariance[row][column] +=
+                        weight / sum * (filter.covariance[row][column] + (filter.state[row] - state[row]) * (filter.state[column] - state[column]))
+                }
+            }
         }
     }
 
-    /// The index of `unit` in the state.
+    /// The index of `unit` among the units.
     private mutating func index(of unit: String) -> Int {
-        if let index = units.firstIndex(of: unit) { return index + 1 }
+        if let index = units.firstIndex(of: unit) { return index }
         units.append(unit)
-        state.append(Self.priorFactor)
-        for row in covariance.indices { covariance[row].append(0) }
-        covariance.append([Double](repeating: 0, count: state.count))
-        covariance[state.count - 1][state.count - 1] = Self.priorDeviation * Self.priorDeviation
-        return state.count - 1
+        for index in filters.indices { filters[index].addUnit(factor: Self.priorFactor, variance: Self.priorDeviation * Self.priorDeviation) }
+        return units.count - 1
     }
 }

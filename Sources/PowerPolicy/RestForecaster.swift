@@ -13,6 +13,12 @@ public struct RestForecaster: Sendable {
     /// Weight of a day's harvest on the next day, and of a mirrored or assumed one on the same day.
     static let repeated = 0.85
     static let mirrored = 0.75
+    /// A sun is noticed so long after it rose, in seconds, and no sun is taken to have risen before five.
+    static let unnoticed = 2100.0
+    static let certain = 900.0
+    static let earliestDawn = 5 * 3600.0
+    /// Share of its height at noon that a sun must have for its light to be extrapolated from: below it, noise would be.
+    static let leastHeight = 0.35
     /// Time constants of the present level and of the long mean, in seconds.
     static let recentWindow = 1200.0
     static let longWindow = 6 * 3600.0
@@ -31,6 +37,8 @@ public struct RestForecaster: Sendable {
     private var harvestNow = 0.0
     private var lowSince: Double?
     private var everNegative = false
+    /// Local second of the day's first harvest; nil before one was seen from its beginning.
+    private var dawn: Double?
     private var harvest = [Double?](repeating: nil, count: binCount)
     private var base = [Double?](repeating: nil, count: binCount)
     private var charging = [Double?](repeating: nil, count: binCount)
@@ -72,8 +80,10 @@ public struct RestForecaster: Sendable {
         long = Average(window: Self.longWindow)
     }
 
-    /// Whether a sun shines, as far as can be told.
+    /// Whether a sun may shine: so little is drawn that a base load would have had to fall by half.
     public var isCharging: Bool { lowSince != nil }
+    /// Whether one certainly does: it has charged the battery before, and a quarter of an hour of readings agree.
+    public var showsSun: Bool { everNegative && lowSince.map { elapsed - $0 >= Self.certain } ?? false }
     /// Whether anything was seen.
     public var hasData: Bool { long.weight > 0 }
     /// The base load without harvest that is expected in the long run.
@@ -116,7 +126,9 @@ public struct RestForecaster: Sendable {
             return
         }
         acSince = nil
+        let wasDark = lowSince == nil
         separate(net.value, over: seconds)
+        if wasDark, lowSince != nil, secondOfDay < 43200 { dawn = max(0, secondOfDay - Self.unnoticed) }
         bin.net += net.value * seconds
         bin.harvest += harvestNow * seconds
         bin.seconds += seconds
@@ -221,11 +233,18 @@ public struct RestForecaster: Sendable {
             } else if let mirror = harvest[Self.binCount - 1 - index], mirror > 0 {
                 income = mirror * (hopeful ? 1 : Self.mirrored)
             } else if harvestNow > 0, abs(second.truncatingRemainder(dividingBy: 86400) - 43200) <= abs(now - 43200) {
-                // Nearer to noon than now.
-                income = harvestNow * (hopeful ? 1 : Self.mirrored)
+                // Nearer to noon than now: it rises on as a half sine from when it was first seen.
+                income = harvestNow * height(second) / max(height(now), Self.leastHeight) * (hopeful ? 1 : Self.mirrored)
             }
         }
         return income + chargerIncome(index, ahead: ahead, hopeful: hopeful)
+    }
+
+    /// The sun's height at a time of day, 1 at noon; never below that of `Self.leastHeight` for what is known to be day.
+    private func height(_ second: Double) -> Double {
+        let dawn = min(dawn ?? Self.earliestDawn, 42000)
+        let inDay = second.truncatingRemainder(dividingBy: 86400)
+        return max(0, sin(.pi * (inDay - dawn) / (86400 - 2 * dawn)))
     }
 
     private func chargerIncome(_ index: Int, ahead: Double, hopeful: Bool) -> Double {

@@ -41,6 +41,69 @@ struct LearningTests {
         #expect(Double(covered) >= 0.8 * Double(all.count), "covered by 90 % intervals: \(covered) of \(all.count)")
     }
 
+    /// Four hours of readings by the minute of a device whose base load jitters by `jitter` from one five minutes to the next.
+    private func told(seed: UInt64, jitter spread: Double) -> (share: Double, deviation: Double) {
+        var random = SeededGenerator(seed: seed)
+        var attribution = BatteryAttribution()
+        var jitter = 0.0
+        let levels = [0.02, 0.06, 0.03, 0.08]
+        for minute in 0..<240 {
+            if minute % 5 == 0 { jitter = spread * normal(&random) }
+            let level = levels[minute / 30 % levels.count]
+            let draw = (0.1 * (1 + jitter) + level * 2) * (1 + 0.02 * normal(&random))
+            attribution.observe(draw: Watts(draw), profiled: [("cpu", Watts(level))], noise: Watts(0.02 * draw), at: time(Double(minute) * 60))
+        }
+        let power = attribution.power(of: [("cpu", Watts(0.05))])
+        return (power.watts.value / 0.1, power.deviation.value / 0.1)
+    }
+
+    @Test("How restless the base load is, is learned: a calm one leaves less doubt, and the doubt is honest for both")
+    func restlessness() {
+        let all = seeds(40)
+        for (jitter, most) in [(0.02, 0.03), (0.12, 0.06)] {
+            let results = all.map { told(seed: $0, jitter: jitter) }
+            let deviation = results.map(\.deviation).reduce(0, +) / Double(all.count)
+            let covered = results.count { abs($0.share - 1) <= 1.645 * $0.deviation }
+            #expect(deviation < most, "jitter \(jitter): one standard deviation is \(deviation) of the truth")
+            #expect(Double(covered) >= 0.8 * Double(all.count), "jitter \(jitter): covered \(covered) of \(all.count), seeds \(all)")
+        }
+        let calm = all.map { told(seed: $0, jitter: 0.02).deviation }.reduce(0, +)
+        let restless = all.map { told(seed: $0, jitter: 0.12).deviation }.reduce(0, +)
+        #expect(restless > 1.6 * calm, "\(restless / Double(all.count)) and \(calm / Double(all.count))")
+    }
+
+    /// Without jitter and drift, what is learned reading by reading is what regularized least squares make of all readings at once.
+    @Test("A filter agrees with the normal equations", arguments: seeds(20))
+    func normalEquations(seed: UInt64) {
+        var random = SeededGenerator(seed: seed)
+        let prior = (level: 0.3, levelVariance: 0.04, factor: 1.5, factorVariance: 0.36)
+        var filter = BaseLoadFilter(jitter: 0, walk: 0, level: prior.level, variance: prior.levelVariance)
+        filter.addUnit(factor: prior.factor, variance: prior.factorVariance)
+        // Precision matrix and right-hand side over (level, factor).
+        var a = 1 / prior.levelVariance
+        var b = 0.0
+        var d = 1 / prior.factorVariance
+        var right = (prior.level / prior.levelVariance, prior.factor / prior.factorVariance)
+        for _ in 0..<50 {
+            let watts = Double.random(in: 0...0.2, using: &random)
+            let noise = Double.random(in: 0.02...0.1, using: &random)
+            let draw = 0.25 + 1.8 * watts + noise * normal(&random) * 0.5
+            filter.predict(elapsed: 60, level: 0.25, factorWalkPerSecond: 0)
+            filter.correct(draw: draw, design: [watts], noise: noise, factors: -100...100)
+            let precision = 1 / (noise * noise)
+            a += precision
+            b += watts * precision
+            d += watts * watts * precision
+            right.0 += draw * precision
+            right.1 += watts * draw * precision
+        }
+        let determinant = a * d - b * b
+        #expect(abs(filter.state[0] - (d * right.0 - b * right.1) / determinant) < 1e-9)
+        #expect(abs(filter.state[2] - (a * right.1 - b * right.0) / determinant) < 1e-9)
+        #expect(abs(filter.covariance[2][2] - a / determinant) < 1e-9)
+        #expect(filter.state[1] == 0)
+    }
+
     @Test("A slow-down is learned at once and followed", arguments: [0.8, 1.0, 1.6, 3.0])
     func latency(truth: Double) {
         var model = LatencyModel()
