@@ -23,6 +23,9 @@ public struct DecisionEngine: Sendable {
     public internal(set) var latency = LatencyModel()
     var attribution = BatteryAttribution()
     var twilight = Twilight()
+    var fallingCharge = FallingCharge()
+    var wasOnline = false
+    var pluggedAt: MonotonicTime?
     var forecaster = RestForecaster()
     var charge = ChargeEstimator()
     var lastDraw: Watts?

@@ -50,7 +50,8 @@ extension DecisionInputs {
         if let watts = planLimits.budget, trigger == .tick, running > watts, running <= watts * (1 + DecisionEngine.tolerance) {
             planLimits.budget = running * (1 + 1e-9)
         }
-        if trigger != .tick { planLimits.minimumDwell = min(planLimits.minimumDwell, Seconds(30)) }
+        // Who comes must be made room for at once; who goes leaves room that can wait.
+        if trigger != .tick, trigger != .streamClosed { planLimits.minimumDwell = min(planLimits.minimumDwell, Seconds(30)) }
         if let hopeless = budget.hopeless {
             planLimits.energyPrice = Self.price(worth?.price ?? 0, hopeless, hasCritical: demands.contains(where: \.critical))
         } else if let worth, budget.worth.isFinite {
@@ -112,7 +113,9 @@ extension DecisionInputs {
     /// How much longer a stream is expected to run: to the goal's end if it was there from the beginning, else twice as
     /// long as it has been, because what came late mostly goes early.
     private func expectedLife(_ stream: Stream, _ left: Seconds, at now: MonotonicTime) -> Seconds {
-        guard let started = memory.started, stream.openedAt.since(started) > Seconds(900) else { return left }
+        // Late is what came well after the policy, and after other streams that are still there.
+        let first = streams.reduce(stream.openedAt) { min($0, $1.openedAt) }
+        guard let started = memory.started, stream.openedAt.since(max(started, first)) > Seconds(900) else { return left }
         return min(left, max(Seconds(3600), now.since(stream.openedAt) * 2))
     }
 

@@ -4,6 +4,13 @@ import PowerPolicy
 import Units
 
 extension DecisionEngine {
+    /// After a plug event a gauge's averages take so long to be of one side of it alone.
+    static let settling = Seconds(30)
+    /// What was learned before a restart may have changed since: never surer than 5 %.
+    static let leastPriorVariance = 0.05 * 0.05
+    /// A profile that a meter made, on this device as profiles are made, is right to within a quarter.
+    static let meteredPriorVariance = 0.25 * 0.25
+
     /// What inference did between two looks at the battery, as far as the caller can tell.
     public struct Usage: Sendable, Equatable {
         /// Since the look before.
@@ -36,10 +43,23 @@ extension DecisionEngine {
     /// Takes a look at the battery with what inference did since the one before, learns from both, and from then on
     /// plans ahead by what it learned.
     public mutating func observe(_ reading: Reading, usage: Usage, wall: WallTime, utcOffset: UTCOffset) {
-        let running = running(usage)
-        learn(usage, reading, running: running.profiled)
+        let reading = withEnergy(reading)
         let own = usage.span.value > 0 ? spent(usage) / usage.span : .zero
-        forecast(reading, usage, running: running.watts, wall: wall, utcOffset: utcOffset)
+        if let look = look(reading, usage) {
+            learn(usage, look, online: reading.acOnline, at: reading.takenAt)
+            let second = Self.secondOfDay(wall, utcOffset)
+            let watts = look.running.reduce(Watts.zero) { $0 + $1.watts * energy.scale(of: $1.unit).factor }
+            forecaster.observe(
+                net: look.draw - watts, acOnline: reading.acOnline, span: look.span, secondOfDay: second, doubt: inferencePower.deviation)
+        }
+        if let metered = usage.metered {
+            energy.observe(
+                EnergyObservation(
+                    profiled: usage.profiled, measured: metered, error: max(usage.meterError, Joules(1e-9)), basis: .metered,
+                    time: reading.takenAt))
+        } else if reading.draw == nil {
+            learnFromTime(usage, reading)
+        }
         if let battery = reading.battery, let energy = battery.energy {
             let previous = lastDraw ?? reading.draw
             let mean = reading.draw.flatMap { now in previous.map { ($0 + now) / 2 } }
@@ -55,48 +75,73 @@ extension DecisionEngine {
         latency.observe(unit: unit, ratio: ratio, error: error, at: time)
     }
 
-    private func running(_ usage: Usage) -> (watts: Watts, profiled: [(unit: String, watts: Watts)]) {
-        guard let known = usage.running, usage.span.value > 0 else { return runningPower() }
-        let watts = known.reduce(Watts.zero) { $0 + $1.energy * energy.scale(of: $1.unit).factor / usage.span }
-        return (watts, known.map { ($0.unit, $0.energy / usage.span) })
+    private func running(_ usage: Usage) -> [(unit: String, watts: Watts)] {
+        guard let known = usage.running, usage.span.value > 0 else { return runningPower().profiled }
+        return known.map { ($0.unit, $0.energy / usage.span) }
+    }
+
+    /// A gauge in percents tells energy, too, where the operator said what a full battery holds.
+    private func withEnergy(_ reading: Reading) -> Reading {
+        guard var battery = reading.battery, battery.energy == nil, let fraction = battery.fraction, case .lifetime(let lifetime) = policy.kind,
+            let full = battery.full ?? lifetime.capacity
+        else { return reading }
+        battery.full = full
+        battery.energy = full * fraction
+        if battery.error <= .zero { battery.error = full * 0.01 }
+        var reading = reading
+        reading.battery = battery
+        return reading
+    }
+
+    /// The battery's power with what ran meanwhile: as the gauge says, or by how its charge fell.
+    private mutating func look(_ reading: Reading, _ usage: Usage) -> FallingCharge.Look? {
+        if let draw = reading.draw {
+            return .init(draw: draw, noise: usage.drawError, running: running(usage), span: usage.span)
+        }
+        return fallingCharge.look(reading, running: running(usage), span: usage.span)
     }
 
     private func spent(_ usage: Usage) -> Joules {
         usage.profiled.reduce(.zero) { $0 + $1.energy * energy.scale(of: $1.unit).factor }
     }
 
-    private mutating func learn(_ usage: Usage, _ reading: Reading, running: [(unit: String, watts: Watts)]) {
-        if let metered = usage.metered {
-            energy.observe(
-                EnergyObservation(
-                    profiled: usage.profiled, measured: metered, error: max(usage.meterError, Joules(1e-9)), basis: .metered,
-                    time: reading.takenAt))
-            return
-        }
-        guard reading.battery != nil else { return learnFromTime(usage, at: reading.takenAt) }
-        // A sun or a charger hides what the rest of the device takes.
-        guard let draw = reading.draw, !reading.acOnline else { return }
-        guard !twilight.hides(&attribution, sun: forecaster.showsSun, at: reading.takenAt), !forecaster.isCharging else { return }
-        attribution.observe(draw: draw, profiled: running, noise: usage.drawError, at: reading.takenAt)
+    private mutating func learn(_ usage: Usage, _ look: FallingCharge.Look, online: Bool, at time: MonotonicTime) {
+        if online != wasOnline { pluggedAt = time }
+        wasOnline = online
+        // Readings so soon after a plug are averages over both sides of it; a sun or a charger hides what the rest takes.
+        guard usage.metered == nil, !online, pluggedAt.map({ time.since($0) >= Self.settling }) ?? true else { return }
+        let isHidden = twilight.hides(&attribution, sun: forecaster.showsSun, mayShine: forecaster.isCharging, at: time)
+        if !isHidden { attribution.observe(draw: look.draw, profiled: look.running, noise: look.noise, priors: priors(look.running), at: time) }
         for unit in attribution.knownUnits {
             guard let known = attribution.factor(of: unit) else { continue }
-            energy.adopt(unit: unit, factor: known.factor, variance: known.variance)
+            energy.adopt(unit: unit, factor: known.factor, variance: known.variance, at: time)
         }
+    }
+
+    /// What is known of units' factors before the battery says anything: what was learned before a restart, or by whom they were profiled.
+    private func priors(_ running: [(unit: String, watts: Watts)]) -> [String: BatteryAttribution.Prior] {
+        var priors: [String: BatteryAttribution.Prior] = [:]
+        for share in running where attribution.factor(of: share.unit) == nil {
+            let scale = energy.scale(of: share.unit)
+            // What CPU time says is no better than not to know.
+            if let basis = scale.basis, basis > .modelled {
+                priors[share.unit] = .init(factor: scale.factor, variance: max(scale.variance, Self.leastPriorVariance))
+            } else if placements.values.allSatisfy({ $0.option.map { $0.plan.unit != share.unit || $0.profile.basis == .metered } ?? true }) {
+                priors[share.unit] = .init(factor: 1, variance: Self.meteredPriorVariance)
+            }
+        }
+        return priors
     }
 
     /// Without any meter a unit's factor is what its CPU time is to the profile's.
-    private mutating func learnFromTime(_ usage: Usage, at time: MonotonicTime) {
+    private mutating func learnFromTime(_ usage: Usage, _ reading: Reading) {
         for share in usage.timed {
+            // A battery that says anything of the unit says it better.
+            guard reading.battery == nil || energy.scale(of: share.unit).basis ?? .modelled == .modelled else { continue }
             guard let profiled = usage.profiled.first(where: { $0.unit == share.unit }) else { continue }
             energy.observe(
-                unit: share.unit, predicted: profiled.energy, measured: share.energy, error: share.energy * 0.2, basis: .modelled, time: time)
+                unit: share.unit, predicted: profiled.energy, measured: share.energy, error: share.energy * 0.2, basis: .modelled, time: reading.takenAt)
         }
-    }
-
-    private mutating func forecast(_ reading: Reading, _ usage: Usage, running: Watts, wall: WallTime, utcOffset: UTCOffset) {
-        guard let draw = reading.draw else { return }
-        let second = Self.secondOfDay(wall, utcOffset)
-        forecaster.observe(net: draw - running, acOnline: reading.acOnline, span: usage.span, secondOfDay: second)
     }
 
     /// What inference draws now by the energy model, with one standard deviation.

@@ -13,15 +13,18 @@ struct Twilight: Sendable {
     private var earlier: [(at: MonotonicTime, attribution: BatteryAttribution)] = []
     private var lastSun: MonotonicTime?
 
-    /// - Parameter sun: whether one certainly shines.
+    /// - Parameters:
+    ///   - sun: whether one certainly shines.
+    ///   - mayShine: whether so little is drawn that one may; from then on nothing new is kept to go back to.
     /// - Returns: whether a reading at `now` says nothing of the rest of the device.
-    mutating func hides(_ attribution: inout BatteryAttribution, sun: Bool, at now: MonotonicTime) -> Bool {
+    mutating func hides(_ attribution: inout BatteryAttribution, sun: Bool, mayShine: Bool, at now: MonotonicTime) -> Bool {
         if sun {
             if let before = earlier.first { attribution = before.attribution }
             earlier = []
             lastSun = now
             return true
         }
+        guard !mayShine else { return true }
         if let lastSun, now.since(lastSun) < Self.length { return true }
         if earlier.last.map({ now.since($0.at) >= Self.length / 3 }) ?? true {
             earlier.append((now, attribution))

@@ -20,6 +20,8 @@ struct BaseLoadFilter: Sendable {
     static let leading = 2
     /// Correlation time of the departure: loads that stay for five minutes on average have it.
     static let correlation = 150.0
+    /// Least variance, relative to its square, of a factor that would leave its range.
+    static let doubtAtTheEdge = 0.25
     /// Time in which the fit is forgotten, in seconds: habits of the rest of the device change.
     static let memory = 8 * 3600.0
 
@@ -54,18 +56,28 @@ struct BaseLoadFilter: Sendable {
     /// Takes one reading: `design` is what the profiles say runs, by unit.
     mutating func correct(draw: Double, design: [Double], noise: Double, factors range: ClosedRange<Double>) {
         let row = [1, 1] + design
-        let spread = covariance.map { zip($0, row).reduce(0) { $0 + $1.0 * $1.1 } }
-        let variance = zip(row, spread).reduce(noise * noise) { $0 + $1.0 * $1.1 }
+        var spread = covariance.map { zip($0, row).reduce(0) { $0 + $1.0 * $1.1 } }
+        var variance = zip(row, spread).reduce(noise * noise) { $0 + $1.0 * $1.1 }
         guard variance > 0 else { return }
-        // A single wild reading moves nothing far.
-        let bound = 3 * variance.squareRoot()
-        let surprise = min(max(draw - zip(row, state).reduce(0) { $0 + $1.0 * $1.1 }, -bound), bound)
-        logLikelihood -= 0.5 * (surprise * surprise / variance + log(variance))
+        let surprise = draw - zip(row, state).reduce(0) { $0 + $1.0 * $1.1 }
+        logLikelihood -= 0.5 * (min(surprise * surprise / variance, 9) + log(variance))
+        if surprise * surprise > 9 * variance {
+            // What neither inference nor jitter explains is something else of the device that came or went, or a wild reading: it
+            // departs from the level for a while, and tells nothing of the factors.
+            covariance[1][1] += surprise * surprise
+            spread[0] = covariance[0].indices.reduce(0) { $0 + covariance[0][$1] * row[$1] }
+            spread[1] = covariance[1].indices.reduce(0) { $0 + covariance[1][$1] * row[$1] }
+            variance += surprise * surprise
+        }
         for index in state.indices {
             let gain = spread[index] / variance
             state[index] += gain * surprise
             for column in state.indices { covariance[index][column] -= gain * spread[column] }
         }
-        for index in state.indices.dropFirst(Self.leading) { state[index] = min(max(state[index], range.lowerBound), range.upperBound) }
+        for index in state.indices.dropFirst(Self.leading) where !range.contains(state[index]) {
+            state[index] = min(max(state[index], range.lowerBound), range.upperBound)
+            // At the edge of what is possible something else is wrong: that is no knowledge.
+            covariance[index][index] = max(covariance[index][index], Self.doubtAtTheEdge * state[index] * state[index])
+        }
     }
 }

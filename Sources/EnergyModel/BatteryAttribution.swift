@@ -10,6 +10,8 @@ public struct BatteryAttribution: Sendable {
     private var units: [String] = []
     private var filters: [BaseLoadFilter] = []
     private var lastTime: MonotonicTime?
+    /// The first readings, until there are enough to tell an odd one.
+    private var first: [Look] = []
     // The filters mixed: base level, departure, and factors, with their covariance.
     private var state: [Double] = []
     private var covariance: [[Double]] = []
@@ -24,6 +26,31 @@ public struct BatteryAttribution: Sendable {
     /// Base loads that drift with what runs look like inference, which the filters cannot know. Their own deviations, times
     /// this, cover the truth about as often as they say (`joulectl simulate --random` prints how often).
     static let honesty = 1.2
+
+    /// Readings that the filters begin with: one alone may be of a moment before the device was up.
+    static let beginning = 3
+    /// No reading is more exact than this share of itself.
+    static let leastNoise = 0.01
+
+    private struct Look: Sendable {
+        var draw: Watts
+        var profiled: [(unit: String, watts: Watts)]
+        var noise: Watts
+        var priors: [String: Prior]
+        var time: MonotonicTime
+    }
+
+    /// What is known of a unit's factor before the battery says anything.
+    public struct Prior: Hashable, Sendable {
+        public var factor: Double
+        public var variance: Double
+        public init(factor: Double, variance: Double) {
+            self.factor = factor
+            self.variance = variance
+        }
+        /// Of a profile that was made on another device.
+        static let unknown = Prior(factor: priorFactor, variance: priorDeviation * priorDeviation)
+    }
 
     public init() {}
 
@@ -62,18 +89,32 @@ public struct BatteryAttribution: Sendable {
     ///   - draw: out of the battery; not while charging.
     ///   - profiled: what the profiles say runs now, by unit, without any factor.
     ///   - noise: one standard deviation of the reading.
-    public mutating func observe(draw: Watts, profiled: [(unit: String, watts: Watts)], noise: Watts, at time: MonotonicTime) {
+    ///   - priors: what is known of units' factors otherwise; counts when a unit is first seen.
+    public mutating func observe(
+        draw: Watts, profiled: [(unit: String, watts: Watts)], noise: Watts, priors: [String: Prior] = [:], at time: MonotonicTime
+    ) {
         guard draw.isFinite, noise.isFinite, noise.value >= 0 else { return }
-        if filters.isEmpty {
-            let known = profiled.reduce(0) { $0 + $1.watts.value * Self.priorFactor }
-            let variance = draw.value * draw.value * 0.09 + noise.value * noise.value
-            filters = Self.beliefs.map { BaseLoadFilter(jitter: $0.jitter, walk: $0.walk, level: max(0, draw.value - known), variance: variance) }
-        }
+        let look = Look(draw: draw, profiled: profiled, noise: noise, priors: priors, time: time)
+        guard filters.isEmpty else { return take(look) }
+        first.append(look)
+        guard first.count >= Self.beginning else { return }
+        // The middle one, so that neither a zero nor a peak at the beginning rules for hours.
+        let middle = first.sorted { $0.draw < $1.draw }[first.count / 2]
+        let known = middle.profiled.reduce(0) { $0 + $1.watts.value * (priors[$1.unit] ?? .unknown).factor }
+        let variance = middle.draw.value * middle.draw.value * 0.09 + middle.noise.value * middle.noise.value
+        filters = Self.beliefs.map { BaseLoadFilter(jitter: $0.jitter, walk: $0.walk, level: max(0, middle.draw.value - known), variance: variance) }
+        for look in first { take(look) }
+        first = []
+    }
+
+    private mutating func take(_ look: Look) {
+        let (draw, profiled, time) = (look.draw, look.profiled, look.time)
+        let noise = max(look.noise.value, Self.leastNoise * max(draw.value.magnitude, state.first ?? 0))
         let elapsed = lastTime.map { max(0, time.since($0).value) } ?? 300
         lastTime = time
         var design = [Double](repeating: 0, count: units.count)
         for share in profiled where share.watts.value > 0 {
-            let index = index(of: share.unit)
+            let index = index(of: share.unit, look.priors[share.unit] ?? .unknown)
             if index == design.count { design.append(0) }
             design[index] += share.watts.value
         }
@@ -81,7 +122,7 @@ public struct BatteryAttribution: Sendable {
             let level = max(filters[index].state[0].magnitude, 0.1 * draw.value.magnitude)
             filters[index].predict(elapsed: elapsed, level: level, factorWalkPerSecond: Self.factorWalkPerSecond)
             filters[index].correct(
-                draw: draw.value, design: design, noise: noise.value, factors: Self.factorRange)
+                draw: draw.value, design: design, noise: noise, factors: Self.factorRange)
         }
         mix()
     }
@@ -106,10 +147,10 @@ public struct BatteryAttribution: Sendable {
     }
 
     /// The index of `unit` among the units.
-    private mutating func index(of unit: String) -> Int {
+    private mutating func index(of unit: String, _ prior: Prior) -> Int {
         if let index = units.firstIndex(of: unit) { return index }
         units.append(unit)
-        for index in filters.indices { filters[index].addUnit(factor: Self.priorFactor, variance: Self.priorDeviation * Self.priorDeviation) }
+        for index in filters.indices { filters[index].addUnit(factor: prior.factor, variance: prior.variance) }
         return units.count - 1
     }
 }

@@ -76,6 +76,8 @@ extension PowerPolicy {
 
     private static func budget(_ policy: Lifetime, _ state: PowerState, _ memory: inout PolicyMemory) -> Budget {
         if memory.started == nil { memory.started = state.monotonic }
+        // A duration counts from when it was asked for; what recurs begins anew with every charge.
+        if case .duration = policy.end {} else if state.acOnline { memory.beginAnew(at: state.monotonic) }
         let left: Seconds
         var shortest = shortestHorizon
         switch policy.end {

@@ -28,7 +28,10 @@ extension PowerPolicy {
         let drawn = (outlook.slots[0].drain + state.own) * since
         let now = max(.zero, min(full, gauge - drawn))
         let reserve = full * policy.reserve
-        let whole = left + memory.elapsed(at: state.monotonic)
+        var gone = memory.elapsed(at: state.monotonic)
+        // A goal by time of day is a day old at most, however long the policy has been in force.
+        if case .until = policy.end { gone = max(.zero, min(gone, Seconds(86400) - left)) }
+        let whole = left + gone
         let share = min(1, max(0, left / max(whole, Seconds(1))))
         let late = (1 - share) * (1 - share) * (1 - share) * (1 - share)
         let deviations = gaugeDoubt.deviations + (gaugeDoubt.deviationsAtEnd - gaugeDoubt.deviations) * late
@@ -64,8 +67,17 @@ extension PowerPolicy {
         let best = hopeful.steadyPower(
             energy: min(full, now + error * 1.5), capacity: full, least: .zero, reserve: reserve, caution: -hopelessCaution)
         // A goal that slips away only at the end is still worth coming near to: streams pause for it.
-        if best < state.least || best.value <= 0, share > hopelessShare || memory.hopelessSince != nil {
-            let begun = memory.hopelessSince ?? now
+        let isOut = best < state.least || best.value <= 0
+        // While a charger fills the battery, how long it will stay is anyone's guess: half of what it brings beyond the rest is spent.
+        let surplus = state.acOnline ? max(.zero, Watts(-(state.draw ?? .zero).value)) : .zero
+        let isFilling = surplus > .zero
+        if isOut, isFilling {
+            watts = max(watts, state.own + surplus * 0.5)
+            terms[terms.count - 1] = .init("budget", "\(watts), of what the charger brings")
+        }
+        if isOut, !isFilling, share > hopelessShare || memory.hopelessSince != nil {
+            // A battery that was nearly empty then, and is not now, is measured by what it has since come to hold.
+            let begun = max(memory.hopelessSince ?? now, now)
             memory.hopelessSince = begun
             terms.append(.init("out of reach", "even at best \(best) for inference, at least \(state.least) needed"))
             return Budget(

@@ -136,6 +136,13 @@ public struct PolicyMemory: Hashable, Sendable {
         return next
     }
 
+    /// A goal that recurs begins anew: on external power nothing that was spent before counts.
+    mutating func beginAnew(at now: MonotonicTime) {
+        started = now
+        before = .zero
+        hopelessSince = nil
+    }
+
     /// How long a `duration` has been counting.
     public func elapsed(at now: MonotonicTime) -> Seconds { before + now.since(started ?? now) }
 

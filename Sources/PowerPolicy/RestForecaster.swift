@@ -16,7 +16,22 @@ public struct RestForecaster: Sendable {
     /// A sun is noticed so long after it rose, in seconds, and no sun is taken to have risen before five.
     static let unnoticed = 2100.0
     static let certain = 900.0
-    static let earliestDawn = 5 * 3600.0
+    /// Where a sun that rises between four and nine is taken to be highest at twelve; at other times the clock shows no local
+    /// time, and the day is taken to have eleven hours.
+    static let plausibleDawn = 4 * 3600.0...9 * 3600.0
+    static let ordinaryDay = 11 * 3600.0
+    /// A noon that was seen counts where it is further than this from twelve: clouds shift it by less.
+    static let noonTolerance = 2700.0
+    /// So long the battery must fill without a charger, in seconds, before a sun is believed in, and after so long without it
+    /// it no longer is.
+    static let convincing = 300.0
+    static let forgotten = 3 * 86400.0
+    /// A load that falls within less than this is no sun: that takes half an hour.
+    static let abrupt = 600.0
+    /// A charging window up to this long is one of those that come again and again; longer ones belong to a time of day.
+    static let shortWindow = 3600.0
+    /// A plug that is out for less was loose.
+    static let loose = 600.0
     /// Share of its height at noon that a sun must have for its light to be extrapolated from: below it, noise would be.
     static let leastHeight = 0.35
     /// Time constants of the present level and of the long mean, in seconds.
@@ -31,25 +46,41 @@ public struct RestForecaster: Sendable {
     static let calmShare = 0.4
     /// Variance of the present level by jitter alone, relative to that of single readings.
     static let jitterShare = 0.4
-    static let memory = 192
+    static let memory = 96
     private var recent: Average
     private var long: Average
     private var harvestNow = 0.0
     private var lowSince: Double?
-    private var everNegative = false
+    /// When the battery was last seen to fill without a charger, and for how long without a break; nil: never.
+    private var lastNegative: Double?
+    private var negativeSpan = 0.0
+    private var everNegative: Bool { lastNegative != nil }
+    /// Draws of the last minutes, for telling a step from a slope; whether what is low now began with a step.
+    private var before = Average(window: abrupt)
+    private var fellAbruptly = false
+    /// Local second at which the sun was highest, as seen over a whole day.
+    private var noonSeen: Double?
+    /// Today's harvest and that of the same times of the day before, in joules.
+    private var today = (seen: 0.0, expected: 0.0)
+    private var darkBins = 0
     /// Local second of the day's first harvest; nil before one was seen from its beginning.
     private var dawn: Double?
     private var harvest = [Double?](repeating: nil, count: binCount)
     private var base = [Double?](repeating: nil, count: binCount)
+    /// Share of each quarter of an hour on a charger, and on how many days there was one.
     private var charging = [Double?](repeating: nil, count: binCount)
+    private var chargingDays = [Int](repeating: 0, count: binCount)
     private var bin = Bin()
-    /// Base loads of the quarters of hours so far, ascending, at most `memory` of them.
+    /// Base loads of the last `memory` quarters of hours: in their order, and ascending.
+    private var loadsByAge: [Double] = []
     private var loads: [Double] = []
     private var elapsed = 0.0
     private var charger = Average(window: 1800)
+    /// Of short windows alone.
     private var acSeconds = 0.0
     private var acWindows = 0
     private var acSince: Double?
+    private var acLast: Double?
 
     private struct Bin {
         var index = -1
@@ -110,25 +141,23 @@ public struct RestForecaster: Sendable {
     ///   - net: power out of the battery less inference; negative while charging.
     ///   - span: time since the look before, for which this one speaks.
     ///   - secondOfDay: local time, 0 to 86400.
-    public mutating func observe(net: Watts, acOnline: Bool, span: Seconds, secondOfDay: Double) {
+    ///   - doubt: one standard deviation of inference's part, which was taken off.
+    public mutating func observe(net: Watts, acOnline: Bool, span: Seconds, secondOfDay: Double, doubt: Watts = .zero) {
         guard net.isFinite, span.isFinite, span.value >= 0, span.value < 6 * 3600 else { return }
         let seconds = max(span.value, 1)
         elapsed += seconds
         turn(to: Int(secondOfDay / Self.binLength) % Self.binCount)
         if acOnline {
-            acSeconds += seconds
             bin.acSeconds += seconds
-            if acSince == nil {
-                acSince = elapsed
-                acWindows += 1
-            }
+            acSince = acSince ?? elapsed - seconds
+            acLast = elapsed
             charger.add(max(0, long.mean - net.value), over: seconds)
             return
         }
-        acSince = nil
+        endWindow()
         let wasDark = lowSince == nil
-        separate(net.value, over: seconds)
-        if wasDark, lowSince != nil, secondOfDay < 43200 { dawn = max(0, secondOfDay - Self.unnoticed) }
+        separate(net.value, over: seconds, doubt: max(0, doubt.value))
+        if wasDark, lowSince != nil, darkBins >= 4 || dawn == nil { dawn = (secondOfDay - Self.unnoticed + 86400).truncatingRemainder(dividingBy: 86400) }
         bin.net += net.value * seconds
         bin.harvest += harvestNow * seconds
         bin.seconds += seconds
@@ -136,29 +165,38 @@ public struct RestForecaster: Sendable {
 
     /// Tells base load from harvest: only a sun makes the rest negative, and what is far below the
     /// base load is taken as sun until it has lasted too long for one.
-    private mutating func separate(_ net: Double, over seconds: Double) {
+    private mutating func separate(_ net: Double, over seconds: Double, doubt: Double) {
         let level = long.mean
-        // A clear night before it, or a battery that fills without a charger.
-        let isLow = long.weight > 600 && net < 0.55 * level
+        defer { before.add(net, over: seconds) }
+        if let lastNegative, elapsed - lastNegative > Self.forgotten { self.lastNegative = nil }
+        // A clear night before it, or a battery that fills without a charger. What may be inference's error is no sun.
+        let isLow = long.weight > 600 && level > 2 * doubt && net < 0.55 * level
         guard isLow else {
             lowSince = nil
+            negativeSpan = 0
             harvestNow = 0
             recent.add(net, over: seconds)
             long.add(net, over: seconds)
             return
         }
-        if net < -0.02 * level { everNegative = true }
+        negativeSpan = net < -max(0.02 * level, doubt) ? negativeSpan + seconds : 0
+        if negativeSpan >= Self.convincing { lastNegative = elapsed }
+        if lowSince == nil { fellAbruptly = before.mean > 0.85 * level && net > 0 }
         let since = lowSince ?? elapsed
         lowSince = since
-        // Without ever charging the battery it was a change of load after all.
-        if elapsed - since > (everNegative ? 15 * 3600 : 2 * 3600) {
+        // Without ever charging the battery it was a change of load after all, and a step is told from a slope at once.
+        if elapsed - since > (everNegative ? 15 * 3600 : fellAbruptly ? Self.certain : 2 * 3600) {
+            // What was before says nothing of the hours to come.
+            loads = []
+            loadsByAge = []
             recent = Average(window: Self.recentWindow)
             long = Average(window: Self.longWindow)
             recent.add(net, over: seconds)
             long.add(net, over: seconds)
             lowSince = nil
             harvestNow = 0
-            everNegative = false
+            lastNegative = nil
+            negativeSpan = 0
             return
         }
         let seen = level - net
@@ -170,17 +208,60 @@ public struct RestForecaster: Sendable {
         let all = bin.seconds + bin.acSeconds
         if bin.index >= 0, all > 60 {
             if bin.seconds > 60 {
+                compare(with: harvest[bin.index] ?? 0)
                 harvest[bin.index] = bin.harvest / bin.seconds
                 let load = (bin.net + bin.harvest) / bin.seconds
-                loads.insert(load, at: loads.firstIndex { $0 >= load } ?? loads.count)
-                // Dropping from both ends in turn keeps the middle, which is what is asked for.
-                if loads.count > Self.memory { loads.remove(at: elapsed.truncatingRemainder(dividingBy: 2) < 1 ? 0 : loads.count - 1) }
+                remember(load)
                 base[bin.index] = base[bin.index].map { 0.5 * ($0 + load) } ?? load
             }
-            charging[bin.index] = bin.acSeconds / all
+            let share = bin.acSeconds / all
+            charging[bin.index] = charging[bin.index].map { 0.5 * ($0 + share) } ?? share
+            if share > 0.5 { chargingDays[bin.index] += 1 }
+            findNoon()
         }
         bin = Bin()
         bin.index = index
+    }
+
+    private mutating func remember(_ load: Double) {
+        loadsByAge.append(load)
+        loads.insert(load, at: loads.firstIndex { $0 >= load } ?? loads.count)
+        guard loadsByAge.count > Self.memory else { return }
+        let oldest = loadsByAge.removeFirst()
+        if let index = loads.firstIndex(of: oldest) { loads.remove(at: index) }
+    }
+
+    /// Adds up today's sun beside the day before's; a night ends the day.
+    private mutating func compare(with before: Double) {
+        darkBins = before > 0 || bin.harvest > 0 ? 0 : darkBins + 1
+        if darkBins >= 8 { today = (0, 0) }
+        today.seen += bin.harvest
+        today.expected += before * bin.seconds
+    }
+
+    /// The middle of what a whole day's sun brought, told in the night after it.
+    private mutating func findNoon() {
+        guard everNegative, darkBins == 8 else { return }
+        var east = 0.0
+        var north = 0.0
+        for (index, watts) in harvest.enumerated() {
+            let angle = 2 * .pi * (Double(index) + 0.5) / Double(Self.binCount)
+            north += (watts ?? 0) * cos(angle)
+            east += (watts ?? 0) * sin(angle)
+        }
+        guard north != 0 || east != 0 else { return }
+        let second = atan2(east, north) / (2 * .pi) * 86400
+        noonSeen = second < 0 ? second + 86400 : second
+    }
+
+    /// Ends a charging window once the plug has been out for longer than a loose one.
+    private mutating func endWindow() {
+        guard let since = acSince, let last = acLast, elapsed - last > Self.loose else { return }
+        if last - since <= Self.shortWindow {
+            acWindows += 1
+            acSeconds += last - since
+        }
+        acSince = nil
     }
 
     // MARK: - Forecast
@@ -224,34 +305,59 @@ public struct RestForecaster: Sendable {
         return Int(inDay / Self.binLength) % Self.binCount
     }
 
+    /// Local second at which the sun is taken to be highest, and how long before it the day begins.
+    private var day: (noon: Double, half: Double) {
+        if let noonSeen, abs(Self.apart(noonSeen, 43200)) > Self.noonTolerance {
+            return (noonSeen, dawn.map { min(max(Self.apart(noonSeen, $0), 3 * 3600), 9 * 3600) } ?? Self.ordinaryDay / 2)
+        }
+        guard let dawn else { return (43200, Self.ordinaryDay / 2) }
+        if noonSeen != nil || Self.plausibleDawn.contains(dawn) { return (43200, min(max(43200 - dawn, 3 * 3600), 9 * 3600)) }
+        return ((dawn + Self.ordinaryDay / 2).truncatingRemainder(dividingBy: 86400), Self.ordinaryDay / 2)
+    }
+
+    /// How much later `second` is than `other` on a clock of a day, -43200 to 43200.
+    private static func apart(_ second: Double, _ other: Double) -> Double {
+        let difference = (second - other).truncatingRemainder(dividingBy: 86400)
+        return difference > 43200 ? difference - 86400 : difference < -43200 ? difference + 86400 : difference
+    }
+
     private func income(at second: Double, ahead: Double, now: Double, hopeful: Bool) -> Double {
         let index = index(second)
         var income = 0.0
         if everNegative {
+            let (noon, half) = day
+            let fromNoon = Self.apart(second, noon)
+            let nowFromNoon = Self.apart(now, noon)
+            let mirror = self.index(noon - fromNoon + 2 * 86400)
             if let seen = harvest[index], !(second < 86400 && index > self.index(now) && elapsed < 86400) {
-                income = seen * (hopeful ? 1 : Self.repeated)
-            } else if let mirror = harvest[Self.binCount - 1 - index], mirror > 0 {
-                income = mirror * (hopeful ? 1 : Self.mirrored)
-            } else if harvestNow > 0, abs(second.truncatingRemainder(dividingBy: 86400) - 43200) <= abs(now - 43200) {
+                income = seen * (hopeful ? 1 : Self.repeated * (ahead < 43200 ? brightness : 1))
+            } else if let seen = harvest[mirror], seen > 0 {
+                income = seen * (hopeful ? 1 : Self.mirrored)
+            } else if harvestNow > 0, abs(fromNoon) <= abs(nowFromNoon) {
                 // Nearer to noon than now: it rises on as a half sine from when it was first seen.
-                income = harvestNow * height(second) / max(height(now), Self.leastHeight) * (hopeful ? 1 : Self.mirrored)
+                income = harvestNow * height(fromNoon, half) / max(height(nowFromNoon, half), Self.leastHeight) * (hopeful ? 1 : Self.mirrored)
             }
         }
         return income + chargerIncome(index, ahead: ahead, hopeful: hopeful)
     }
 
-    /// The sun's height at a time of day, 1 at noon; never below that of `Self.leastHeight` for what is known to be day.
-    private func height(_ second: Double) -> Double {
-        let dawn = min(dawn ?? Self.earliestDawn, 42000)
-        let inDay = second.truncatingRemainder(dividingBy: 86400)
-        return max(0, sin(.pi * (inDay - dawn) / (86400 - 2 * dawn)))
+    /// The sun's height so many seconds from noon, 1 at noon.
+    private func height(_ fromNoon: Double, _ half: Double) -> Double { cos(.pi / 2 * min(1, abs(fromNoon) / half)) }
+
+    /// What today's sun is to the day before's so far: a device may have been carried into a cellar. The more of the day is
+    /// gone, the more it counts; never above 1.
+    private var brightness: Double {
+        let day = harvest.reduce(0) { $0 + ($1 ?? 0) * Self.binLength }
+        guard day > 0, today.expected > 0 else { return 1 }
+        let weight = min(1, today.expected / (0.25 * day))
+        return min(1, 1 + weight * (today.seen / today.expected - 1))
     }
 
     private func chargerIncome(_ index: Int, ahead: Double, hopeful: Bool) -> Double {
         guard charger.weight > 0 else { return 0 }
         // A charger that has been on for a while stays on for about as long again; half of that is safe.
-        if let acSince, ahead < 0.5 * (elapsed - acSince) { return charger.mean * 0.95 }
-        if elapsed > 86400, let share = charging[index] { return charger.mean * share * (hopeful ? 1 : 0.7) }
+        if let acSince, acLast == elapsed, ahead < 0.5 * (elapsed - acSince) { return charger.mean * 0.95 }
+        if elapsed > 86400, chargingDays[index] >= 2, let share = charging[index] { return charger.mean * share * (hopeful ? 1 : 0.7) }
         // Windows that keep coming are expected to, by half.
         guard acWindows >= 2 else { return 0 }
         return charger.mean * acSeconds / elapsed * (hopeful ? 1 : 0.5)

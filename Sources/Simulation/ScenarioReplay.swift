@@ -244,10 +244,11 @@ extension Scenario {
         var variants: [StreamRequest.Variant] = []
         for option in options where option.model == stream.model {
             let cost = StepCost(cpu: option.p50, energy: option.joules)
+            // A scenario's profile is of another device: its truth is 0.85 to 3.2 times it.
             let profile = OptionProfile(
                 variant: option.variant, unit: option.unit, wake: .zero, first: cost, next: cost,
                 latency: LatencyProfile(p50: option.p50, p99: option.p99), loadEnergy: option.loadJoules,
-                residentBytes: Int(option.residentMegabytes * 1_048_576), basis: .metered)
+                residentBytes: Int(option.residentMegabytes * 1_048_576), basis: .modelled)
             if let known = variants.firstIndex(where: { $0.name == option.variant && $0.quality == option.quality }) {
                 variants[known].profiles.append(profile)
             } else {

@@ -25,19 +25,19 @@ struct TwilightTests {
         var naive = BatteryAttribution()
         for minute in 0..<215 {
             let (draw, own) = truth(minute)
-            #expect(!twilight.hides(&attribution, sun: false, at: time(Double(minute))))
+            #expect(!twilight.hides(&attribution, sun: false, mayShine: false, at: time(Double(minute))))
             learn(&attribution, draw: draw, own: own, at: Double(minute))
             learn(&naive, draw: draw, own: own, at: Double(minute))
         }
         let fooled = try #require(naive.factor(of: "cpu")).factor
         #expect(fooled > 1.15, "a rising sun should fool a learner that does not know of it: \(fooled)")
-        #expect(twilight.hides(&attribution, sun: true, at: time(215)))
+        #expect(twilight.hides(&attribution, sun: true, mayShine: true, at: time(215)))
         let kept = try #require(attribution.factor(of: "cpu")).factor
         #expect(abs(kept - 1) < 0.08, "\(kept) instead of 1")
         // Noticed no longer, it is still there.
-        #expect(twilight.hides(&attribution, sun: false, at: time(216)))
-        #expect(twilight.hides(&attribution, sun: false, at: time(259)))
-        #expect(!twilight.hides(&attribution, sun: false, at: time(261)))
+        #expect(twilight.hides(&attribution, sun: false, mayShine: false, at: time(216)))
+        #expect(twilight.hides(&attribution, sun: false, mayShine: false, at: time(259)))
+        #expect(!twilight.hides(&attribution, sun: false, mayShine: false, at: time(261)))
         #expect(attribution.factor(of: "cpu")?.factor == kept)
     }
 
@@ -45,7 +45,7 @@ struct TwilightTests {
     func noon() {
         var attribution = BatteryAttribution()
         var twilight = Twilight()
-        #expect(twilight.hides(&attribution, sun: true, at: time(0)))
+        #expect(twilight.hides(&attribution, sun: true, mayShine: true, at: time(0)))
         #expect(attribution.knownUnits.isEmpty)
     }
 }

@@ -72,6 +72,43 @@ struct LearningTests {
         #expect(restless > 1.6 * calm, "\(restless / Double(all.count)) and \(calm / Double(all.count))")
     }
 
+    @Test("One odd reading, the first or a later one, rules for no more than minutes", arguments: [0.0, 5.0], [0, 30])
+    func oddReading(draw odd: Double, minute oddMinute: Int) throws {
+        var attribution = BatteryAttribution()
+        for minute in 0..<60 {
+            let own = minute / 10 % 2 == 0 ? 0.2 : 0.5
+            let draw = minute == oddMinute ? odd : 1 + own
+            attribution.observe(draw: Watts(draw), profiled: [("cpu", Watts(own))], noise: Watts(0.02 * draw), at: time(Double(minute) * 60))
+        }
+        let factor = try #require(attribution.factor(of: "cpu"))
+        #expect(abs(factor.factor - 1) < 0.35, "\(factor)")
+        #expect(abs(factor.factor - 1) < 3 * factor.variance.squareRoot(), "\(factor)")
+    }
+
+    @Test("What was known before the first reading is where learning begins")
+    func prior() throws {
+        var attribution = BatteryAttribution()
+        for minute in 0..<5 {
+            attribution.observe(
+                draw: Watts(1.2), profiled: [("cpu", Watts(0.2))], noise: Watts(0.02), priors: ["cpu": .init(factor: 0.9, variance: 0.0025)],
+                at: time(Double(minute) * 60))
+        }
+        let factor = try #require(attribution.factor(of: "cpu"))
+        #expect(abs(factor.factor - 0.9) < 0.05 && factor.variance < 0.004, "\(factor)")
+    }
+
+    @Test("Loads of the device that come and go within a minute leave the factor alone, or say that it is not known")
+    func restlessDevice() throws {
+        var attribution = BatteryAttribution()
+        for second in 0..<60 {
+            let base = second < 20 ? 0.008 : second < 40 ? 0.024 : 0.01
+            let own = second % 15 < 8 ? 0.004 : 0.002
+            attribution.observe(draw: Watts(base + own), profiled: [("cpu", Watts(own))], noise: Watts(0.0004), at: time(Double(second)))
+        }
+        let factor = try #require(attribution.factor(of: "cpu"))
+        #expect(abs(factor.factor - 1) < 2 * factor.variance.squareRoot(), "\(factor)")
+    }
+
     /// Without jitter and drift, what is learned reading by reading is what regularized least squares make of all readings at once.
     @Test("A filter agrees with the normal equations", arguments: seeds(20))
     func normalEquations(seed: UInt64) {

@@ -51,7 +51,7 @@ struct RestForecasterTests {
     func risingSun(seed: UInt64) {
         var random = SeededGenerator(seed: seed)
         let rise = Double.random(in: 5.5...7.5, using: &random) * 3600
-        let peak = Double.random(in: 1.5...4, using: &random)
+        let peak = Double.random(in: 2...4, using: &random)
         // Two and a half hours after it rose, of which the first half hour looks like a lull.
         let now = rise + 2.5 * 3600
         let forecaster = seen(hours: 0...now / 3600, seed: seed, harvest: { sun($0, rise: rise, peak: peak) })
@@ -72,6 +72,74 @@ struct RestForecasterTests {
         let truth = stride(from: 0.0, to: 86400, by: 60).reduce(0) { $0 + 60 * sun($1, rise: rise, peak: 2.5) }
         #expect(income(outlook) > 0.7 * truth && income(outlook) < truth, "seed \(seed): \(income(outlook) / truth)")
         #expect(income(forecaster.outlook(from: 20 * 3600, for: Seconds(86400), hopeful: true)) > income(outlook))
+    }
+
+    @Test("A device whose clock shows another place's time finds out when its noon is", arguments: [20.0, 6.5, 4.0])
+    func otherClock(noon: Double) {
+        // From four in the morning by the sun to ten at night.
+        let shift = (noon - 12) * 3600
+        func shine(_ second: Double) -> Double { sun((second - shift + 2 * 86400).truncatingRemainder(dividingBy: 86400), rise: 6 * 3600, peak: 3) }
+        let begin = (noon + 24 - 8).truncatingRemainder(dividingBy: 24)
+        for hours in [11.0, 14.5, 18] {
+            let forecaster = seen(hours: begin...begin + hours, seed: 5, harvest: shine)
+            let now = (begin + hours) * 3600
+            let truth = stride(from: now, to: now + 36000, by: 60).reduce(0) { $0 + 60 * shine($1) }
+            let expected = income(forecaster.outlook(from: now.truncatingRemainder(dividingBy: 86400), for: Seconds(36000)))
+            #expect(expected < truth + 0.1 * 36000, "\(hours) h after the beginning: \(expected / 3600) Wh of \(truth / 3600) Wh")
+        }
+    }
+
+    @Test("A sun that does not rise on the second day is not waited for until noon")
+    func cellar() {
+        let forecaster = seen(hours: 0...34, seed: 2, harvest: { $0 < 86400 ? sun($0, rise: 6 * 3600, peak: 3) : 0 })
+        let expected = income(forecaster.outlook(from: 10 * 3600, for: Seconds(8 * 3600)))
+        let before = stride(from: 36000.0, to: 64800, by: 60).reduce(0) { $0 + 60 * sun($1, rise: 6 * 3600, peak: 3) }
+        #expect(expected < 0.25 * before, "\(expected / before) of what the day before brought")
+    }
+
+    @Test("A load that falls at once is no sun, whatever a single odd reading said", arguments: [false, true])
+    func falls(odd: Bool) {
+        var forecaster = RestForecaster()
+        for minute in 0..<105 {
+            let net = minute == 20 && odd ? -6.0 : minute < 45 ? 6 : 2
+            forecaster.observe(net: Watts(net), acOnline: false, span: Seconds(60), secondOfDay: 13 * 3600 + Double(minute) * 60)
+        }
+        let outlook = forecaster.outlook(from: 53100, for: Seconds(6 * 3600))
+        #expect(outlook.total.value / outlook.length.value < 2.6, "an hour after it fell from 6 to 2 W")
+        #expect(!forecaster.isCharging)
+    }
+
+    @Test("What inference may have been overestimated by is no sun")
+    func overestimated() {
+        var forecaster = RestForecaster()
+        for minute in 0..<120 {
+            forecaster.observe(net: Watts(-0.1), acOnline: false, span: Seconds(60), secondOfDay: Double(minute) * 60, doubt: Watts(0.2))
+        }
+        #expect(!forecaster.isCharging && !forecaster.showsSun)
+    }
+
+    @Test("A load that doubles for good is planned with within a day")
+    func doubles() {
+        var forecaster = RestForecaster()
+        for minute in 0..<4 * 1440 {
+            forecaster.observe(net: Watts(minute < 3 * 1440 ? 2 : 4), acOnline: false, span: Seconds(60), secondOfDay: Double(minute % 1440) * 60)
+        }
+        #expect(forecaster.baseLoad.value > 3.9)
+    }
+
+    @Test("A night on the charger is no income of the day, not even if its plug was loose once")
+    func loosePlug() {
+        var forecaster = RestForecaster()
+        var second = 22 * 3600.0
+        func look(_ net: Double, _ online: Bool, _ span: Double) {
+            forecaster.observe(net: Watts(net), acOnline: online, span: Seconds(span), secondOfDay: second.truncatingRemainder(dividingBy: 86400))
+            second += span
+        }
+        for _ in 0..<30 { look(3, false, 60) }
+        for minute in 0..<600 { minute == 300 ? look(3, false, 10) : look(-10, true, 60) }
+        for _ in 0..<60 { look(3, false, 60) }
+        let outlook = forecaster.outlook(from: second.truncatingRemainder(dividingBy: 86400), for: Seconds(8 * 3600))
+        #expect(outlook.total.value / outlook.length.value > 2.8)
     }
 
     @Test("Charging that comes back is counted on by half, once is not enough")
