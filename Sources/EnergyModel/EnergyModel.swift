@@ -76,10 +76,20 @@ public struct EnergyModel: Sendable {
     private var units: [String] = []
     private var factors: [Double] = []
     private var covariance: [[Double]] = []
-    private var evidence: [(basis: Basis?, observations: Int)] = []
+    private var evidence: [Evidence] = []
     private var lastTime: MonotonicTime?
     private var rejectedInARow = 0
 
+    /// What stands behind a factor.
+    private struct Evidence {
+        var basis: Basis?
+        var observations = 0
+        /// When evidence as good as `basis` was last seen; nil where that is not known, as after a restart.
+        var seen: MonotonicTime?
+    }
+
+    /// A meter that was not heard of for so long may be gone: the next best evidence then counts.
+    static let expiry = Seconds(12 * 3600)
     /// Standard deviation of a factor before any observation: profiles are up to 3.5 times off.
     static let priorDeviation = 0.8
     /// Variance that a factor gains per second from drift: a deviation of 0.1 after an hour.
@@ -170,9 +180,11 @@ public struct EnergyModel: Sendable {
             for column in units.indices { covariance[row][column] -= gain * spread[column] }
         }
         for index in units.indices where design[index] > 0 {
-            evidence[index].basis = max(evidence[index].basis ?? .modelled, observation.basis)
-            evidence[index].observations += 1
+            if isOutranked(observation.basis, index, at: observation.time) { continue }
+            evidence[index].basis = observation.basis
+            evidence[index].seen = observation.time
         }
+        for index in units.indices where design[index] > 0 { evidence[index].observations += 1 }
         return .accepted
     }
 
@@ -199,10 +211,13 @@ public struct EnergyModel: Sendable {
         }
     }
 
-    /// Takes a factor that was told from a meter or the battery's power of more than inference, unless better evidence is there.
-    public mutating func adopt(unit: String, factor: Double, variance: Double, basis: Basis = .battery) {
-        guard factor.isFinite, variance.isFinite, variance >= 0, scale(of: unit).basis ?? .modelled <= basis else { return }
+    /// Takes a factor that was told from a meter or the battery's power of more than inference, unless better evidence is
+    /// there that is not older than `expiry`.
+    /// - Parameter time: when it was told; without it better evidence does not expire.
+    public mutating func adopt(unit: String, factor: Double, variance: Double, basis: Basis = .battery, at time: MonotonicTime? = nil) {
+        guard factor.isFinite, variance.isFinite, variance >= 0 else { return }
         let index = index(of: unit)
+        if isOutranked(basis, index, at: time) { return }
         factors[index] = min(max(factor, Self.factorRange.lowerBound), Self.factorRange.upperBound)
         for other in units.indices {
             covariance[index][other] = 0
@@ -210,7 +225,18 @@ public struct EnergyModel: Sendable {
         }
         covariance[index][index] = variance
         evidence[index].basis = basis
+        evidence[index].seen = time
         evidence[index].observations += 1
+    }
+
+    /// Whether better evidence than `basis` is there for a unit and has not expired. What is not known to have been seen at
+    /// any time counts as seen now.
+    private mutating func isOutranked(_ basis: Basis, _ index: Int, at time: MonotonicTime?) -> Bool {
+        guard evidence[index].basis ?? .modelled > basis else { return false }
+        guard let time else { return true }
+        let seen = evidence[index].seen ?? time
+        evidence[index].seen = seen
+        return time.since(seen) < Self.expiry
     }
 
     // MARK: - State
@@ -229,7 +255,7 @@ public struct EnergyModel: Sendable {
     mutating func restore(_ known: [(name: String, factor: Double, basis: Basis?, observations: Int)], _ covariance: [[Double]]) {
         units = known.map(\.name)
         factors = known.map(\.factor)
-        evidence = known.map { ($0.basis, $0.observations) }
+        evidence = known.map { Evidence(basis: $0.basis, observations: $0.observations) }
         self.covariance = covariance
         lastTime = nil
         rejectedInARow = 0
@@ -239,7 +265,7 @@ public struct EnergyModel: Sendable {
         if let index = units.firstIndex(of: unit) { return index }
         units.append(unit)
         factors.append(1)
-        evidence.append((nil, 0))
+        evidence.append(Evidence())
         for row in covariance.indices { covariance[row].append(0) }
         covariance.append([Double](repeating: 0, count: units.count))
         covariance[units.count - 1][units.count - 1] = Self.priorDeviation * Self.priorDeviation

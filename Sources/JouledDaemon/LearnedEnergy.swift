@@ -8,7 +8,7 @@ import Units
 
 /// What inference did since the battery last told something new, and the file that keeps what was learned from it.
 struct LearnedEnergy: Sendable {
-    /// Gauges refresh at least this often, even if what they show stays the same.
+    /// Gauges refresh at least this often; one that shows the same for longer is stuck, or the device draws what it did to the digit.
     static let slowestGauge = Seconds(360)
     /// Deviation, as a share, below which a meter is believed to have told inference from other programs.
     static let tellingDeviation = 0.25
@@ -32,9 +32,20 @@ struct LearnedEnergy: Sendable {
         self.span = self.span + span
     }
 
-    /// What was done up to a fresh look at the battery; nil while the gauge still shows what it did before.
-    mutating func usage(upTo reading: DecisionEngine.Reading, drawError: Watts) -> DecisionEngine.Usage? {
-        if let lastTaken, reading.battery != nil, reading.takenAt <= lastTaken, span < Self.slowestGauge { return nil }
+    /// What was done up to a look at the battery, with the reading as it may be learned from; nil while the gauge still
+    /// shows what it did before.
+    ///
+    /// After the slowest gauge's period what was done is handed over all the same, but without the draw: a reading that was
+    /// seen before says nothing of what ran since, and taken for news every few minutes it would teach that whatever runs
+    /// costs nothing.
+    mutating func usage(
+        upTo reading: DecisionEngine.Reading, drawError: Watts
+    ) -> (reading: DecisionEngine.Reading, usage: DecisionEngine.Usage)? {
+        var reading = reading
+        if let lastTaken, reading.battery != nil, reading.takenAt <= lastTaken {
+            guard span >= Self.slowestGauge else { return nil }
+            reading.draw = nil
+        }
         lastTaken = reading.takenAt
         defer {
             work = [:]
@@ -48,7 +59,7 @@ struct LearnedEnergy: Sendable {
             guard unit.profiled.cpu > .zero else { return nil }
             return .init(unit: unit.unit, energy: unit.profiled.energy * (unit.cpu / unit.profiled.cpu))
         }
-        return usage
+        return (reading, usage)
     }
 
     /// Forgets what was done since the last fresh look, because the device slept in between and the battery did not.

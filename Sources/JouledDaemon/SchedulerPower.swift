@@ -160,8 +160,8 @@ extension Scheduler {
             }
         }
         let seen = reading.forEngine
-        if let usage = learning.usage(upTo: seen, drawError: reading.snapshot.draw?.error ?? .zero) {
-            engine.observe(seen, usage: usage, wall: clocks.wall(), utcOffset: .local(at: clocks.wall()))
+        if let fresh = learning.usage(upTo: seen, drawError: reading.snapshot.draw?.error ?? .zero) {
+            engine.observe(fresh.reading, usage: fresh.usage, wall: clocks.wall(), utcOffset: .local(at: clocks.wall()))
             learning.saveIfDue(engine.energy, at: reading.readAt, journal)
         } else {
             engine.observe(seen, own: inferencePower)

@@ -6,13 +6,24 @@ import Units
 /// of it. The goal is the late end of such times, so that a charger that comes a little later than usual finds the battery as
 /// the operator asked.
 public struct ChargeHabit: Hashable, Sendable {
-    /// When external power came, in local time: seconds since 1970-01-01 of the local clock. Oldest first.
+    /// When external power came, in local time: seconds since 1970-01-01 of the local clock. Lowest first, which after a
+    /// flight west need not be the order in which they came.
     public private(set) var plugs: [Double] = []
     /// The local time at which looking began; nil before.
     public private(set) var since: Double?
-    /// When external power was last there.
+    /// When external power was last there, in local time.
     private var lastOnline: Double?
     private var wasOnline: Bool?
+    /// The latest look learned from, in seconds since 1970 UTC: the local clock goes back on journeys, UTC does not.
+    private var latest: Double?
+    private var behind: Behind?
+
+    /// Looks with a clock that is behind `latest`: when the last of them was, in seconds since 1970 UTC, and how many seconds
+    /// they cover.
+    private struct Behind: Hashable {
+        var last: Double
+        var covered: Double
+    }
 
     /// So many plugs are remembered.
     static let memory = 60
@@ -23,17 +34,32 @@ public struct ChargeHabit: Hashable, Sendable {
     /// So near times of day are the same habit.
     static let nearness = 5400.0
     private static let day = 86400.0
+    /// A clock that is disciplined is set back by seconds; one that is further behind has not been set yet.
+    static let setBack = 120.0
+    /// Two looks cover no more than this, however far the clock was moved between them.
+    private static let lookApart = 3600.0
+    /// Local clocks are ahead of UTC by this at most.
+    private static let farthestEast = 14 * 3600.0
 
     public init() {}
 
     /// Takes a look at whether external power is there.
+    ///
+    /// A device without a battery for its clock boots in the past. Such looks teach nothing until the clock is set, which is
+    /// when it has caught up; one that has stayed behind for a day was set back for good, and then what lies ahead is dropped.
     /// - Returns: true if something was learned that is worth keeping.
     @discardableResult
     public mutating func observe(acOnline: Bool, at wall: WallTime, utcOffset: UTCOffset) -> Bool {
         let local = wall.secondsSince1970 + utcOffset.now.value
         guard local.isFinite, local >= 0 else { return false }
-        // A clock that was set back makes what lies ahead worthless.
-        plugs.removeAll { $0 > local + Self.day }
+        if let latest, wall.secondsSince1970 < latest - Self.setBack {
+            guard staysBehind(wall.secondsSince1970) else { return false }
+            plugs.removeAll { $0 > local + Self.day }
+            if let last = lastOnline, last > local { lastOnline = nil }
+            self.latest = nil
+        }
+        behind = nil
+        latest = max(latest ?? 0, wall.secondsSince1970)
         defer {
             wasOnline = acOnline
             if acOnline { lastOnline = local }
@@ -43,8 +69,17 @@ public struct ChargeHabit: Hashable, Sendable {
         guard acOnline, wasOnline == false else { return isNew }
         if let lastOnline, local >= lastOnline, local - lastOnline < Self.sameCharge { return isNew }
         plugs.append(local)
+        plugs.sort()
         if plugs.count > Self.memory { plugs.removeFirst(plugs.count - Self.memory) }
         return true
+    }
+
+    /// Counts a look with a clock that is behind.
+    /// - Returns: true if such looks cover a day by now.
+    private mutating func staysBehind(_ now: Double) -> Bool {
+        let covered = behind.map { $0.covered + min(max(0, now - $0.last), Self.lookApart) } ?? 0
+        behind = Behind(last: now, covered: covered)
+        return covered >= Self.day
     }
 
     /// Time until the next usual charge, and how that is known.
@@ -112,7 +147,10 @@ public struct ChargeHabit: Hashable, Sendable {
             default: throw corrupt(number, "is none of since, online, plug")
             }
         }
-        guard plugs.count <= Self.memory, zip(plugs, plugs.dropFirst()).allSatisfy(<=) else { throw corrupt(lines.count + 2, "the plugs are not in the order of time") }
+        guard plugs.count <= Self.memory else { throw corrupt(lines.count + 2, "there are more than \(Self.memory) plugs") }
+        plugs.sort()
+        // Where that was is not kept: east of everything, so that no clock that shows the right time is taken to be behind.
+        latest = [since, lastOnline, plugs.last].compactMap(\.self).max().map { $0 - Self.farthestEast }
     }
 }
 

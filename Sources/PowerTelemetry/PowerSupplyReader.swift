@@ -29,7 +29,8 @@ public struct PowerSupplyReader: PowerSource {
     /// Reads every supply now.
     ///
     /// The kernel does not say when a gauge was refreshed. A reading's age is the time since any of its
-    /// battery's numbers last changed, which is the most it can be; on the first look it is 0.
+    /// battery's numbers last changed, which is the most it can be; on the first look it is 0. A battery at rest beside
+    /// others that are not has no part in the sum's age.
     public mutating func snapshot(at time: MonotonicTime) -> BatterySnapshot {
         var snapshot = BatterySnapshot()
         var batteries: [(directory: String, attributes: BatteryAttributes, age: Seconds)] = []
@@ -62,7 +63,7 @@ public struct PowerSupplyReader: PowerSource {
         snapshot.status = Self.status(batteries.map(\.attributes.status))
         // Without any line supply only the batteries can tell; without those too, something feeds the device.
         snapshot.acOnline = lineOnline ?? (batteries.isEmpty || snapshot.status == .charging || snapshot.status == .full)
-        sum(batteries, into: &snapshot)
+        sum(Self.withoutAgeAtRest(batteries, acOnline: snapshot.acOnline), into: &snapshot)
         return snapshot
     }
 
@@ -70,6 +71,27 @@ public struct PowerSupplyReader: PowerSource {
         if let last = history[name], last.fingerprint == fingerprint { return max(time.since(last.since), .zero) }
         history[name] = (fingerprint, time)
         return .zero
+    }
+
+    /// A battery at rest beside others that are not is as old as the oldest of those at most: its numbers stay the same
+    /// because nothing flows, not because nobody looked. Where all are at rest, each keeps its age.
+    private static func withoutAgeAtRest(
+        _ batteries: [(directory: String, attributes: BatteryAttributes, age: Seconds)], acOnline: Bool
+    ) -> [(directory: String, attributes: BatteryAttributes, age: Seconds)] {
+        let oldest = batteries.filter { !isAtRest($0.attributes, acOnline: acOnline) }.map(\.age).max()
+        guard let oldest else { return batteries }
+        return batteries.map { ($0.directory, $0.attributes, isAtRest($0.attributes, acOnline: acOnline) ? min($0.age, oldest) : $0.age) }
+    }
+
+    /// Whether nothing flows into or out of a battery, as its driver says.
+    private static func isAtRest(_ attributes: BatteryAttributes, acOnline: Bool) -> Bool {
+        let power = signed(attributes, acOnline: acOnline)
+        switch attributes.status {
+        case .full, .notCharging: return power ?? .zero == .zero
+        // Drivers that know no better word for it show a current of nothing at least.
+        case .unknown: return power == .zero
+        case .charging, .discharging: return false
+        }
     }
 
     /// One battery that discharges makes the whole discharge.

@@ -28,26 +28,50 @@ struct LearningTests {
     func refresh() throws {
         var learned = LearnedEnergy(path: "/nonexistent/energy-model")
         learned.add([work(2)], span: Seconds(30))
-        #expect(learned.usage(upTo: reading(taken: 10), drawError: .zero)?.profiled.first?.energy == Joules(2))
+        #expect(learned.usage(upTo: reading(taken: 10), drawError: .zero)?.usage.profiled.first?.energy == Joules(2))
         for _ in 0..<3 {
             learned.add([work(1)], span: Seconds(30))
             #expect(learned.usage(upTo: reading(taken: 10), drawError: .zero) == nil)
         }
         learned.add([work(1)], span: Seconds(30))
         let fresh = learned.usage(upTo: reading(taken: 130), drawError: .zero)
-        let usage = try #require(fresh)
+        let (seen, usage) = try #require(fresh)
+        #expect(seen == reading(taken: 130))
         #expect(usage.span == Seconds(120) && usage.profiled.first?.energy == Joules(4))
         #expect(usage.timed.first?.energy == Joules(12))
     }
 
-    @Test("A gauge that never changes is believed after the slowest gauge's period, and no battery is no gauge to wait for")
+    @Test("What was done beside a gauge that never changes counts after the slowest gauge's period, and no battery is no gauge to wait for")
     func stuck() {
         var learned = LearnedEnergy(path: "/nonexistent/energy-model")
         _ = learned.usage(upTo: reading(taken: 10), drawError: .zero)
         learned.add([work(1)], span: LearnedEnergy.slowestGauge)
-        #expect(learned.usage(upTo: reading(taken: 10), drawError: .zero) != nil)
+        #expect(learned.usage(upTo: reading(taken: 10), drawError: .zero)?.usage.profiled.first?.energy == Joules(1))
         learned.add([work(1)], span: Seconds(1))
-        #expect(learned.usage(upTo: reading(taken: 10, battery: false), drawError: .zero) != nil)
+        let without = learned.usage(upTo: reading(taken: 10, battery: false), drawError: .zero)
+        #expect(without?.reading == reading(taken: 10, battery: false))
+    }
+
+    @Test("A gauge that is stuck teaches neither what inference costs nor what the rest draws, whatever runs")
+    func stuckTeachesNothing() {
+        var learned = LearnedEnergy(path: "/nonexistent/energy-model")
+        var engine = DecisionEngine(policyName: "p", policy: PowerPolicy(kind: .fixed(Watts(5))))
+        /// Ticks by the minute: the work's watts, the draw shown and when that was taken.
+        func tick(_ minute: Int, _ watts: Double, draw: Double, taken: Int) {
+            learned.add([work(watts * 60)], span: Seconds(60))
+            var seen = reading(taken: Double(taken) * 60 + 10)
+            seen.draw = Watts(draw)
+            guard let fresh = learned.usage(upTo: seen, drawError: Watts(draw * 0.05)) else { return engine.observe(seen, own: Watts(watts)) }
+            engine.observe(fresh.reading, usage: fresh.usage, wall: WallTime(secondsSince1970: Double(minute) * 60), utcOffset: .zero)
+        }
+        func watts(_ minute: Int) -> Double { minute / 20 % 2 == 0 ? 0.2 : 0.05 }
+        for minute in 0..<120 { tick(minute, watts(minute), draw: 1 + watts(minute), taken: minute) }
+        let before = engine.energy.scale(of: "cpu")
+        #expect(before.basis == .battery && abs(before.factor - 1) < 0.2)
+        for minute in 120..<240 { tick(minute, watts(minute), draw: 1.05, taken: 119) }
+        #expect(engine.energy.scale(of: "cpu") == before)
+        tick(240, 0.2, draw: 1.2, taken: 240)
+        #expect(engine.energy.scale(of: "cpu") != before)
     }
 
     @Test("A restart goes on with what was learned; a damaged file is told and begun anew")

@@ -192,4 +192,44 @@ struct LearningTests {
             _ = try EnergyModel(persistentText: String(decoding: bytes, as: UTF8.self), name: "posterior")
         }
     }
+
+    @Test("A meter that is heard of no more binds for twelve hours, after a restart too; then the battery's word counts", arguments: [false, true])
+    func expiry(restarted: Bool) throws {
+        var model = EnergyModel()
+        model.adopt(unit: "cpu", factor: 3, variance: 0.01, basis: .metered, at: time(0))
+        if restarted { model = try EnergyModel(persistentText: model.persistentText, name: "posterior") }
+        // Of a restart's evidence it is not known when it was seen: it counts from the first look on.
+        let begin = restarted ? 600 : 0
+        for minute in 10..<begin / 60 + 720 {
+            model.adopt(unit: "cpu", factor: 1, variance: 0.02, at: time(Double(minute) * 60))
+            model.adopt(unit: "cpu", factor: 1, variance: 0.02)
+        }
+        #expect(model.scale(of: "cpu").factor == 3 && model.scale(of: "cpu").basis == .metered)
+        model.adopt(unit: "cpu", factor: 1, variance: 0.02, at: time(Double(begin) + 12 * 3600))
+        #expect(model.scale(of: "cpu").factor == 1 && model.scale(of: "cpu").basis == .battery)
+        // A meter that is back is believed at once.
+        model.adopt(unit: "cpu", factor: 2, variance: 0.01, basis: .metered, at: time(13 * 3600))
+        #expect(model.scale(of: "cpu").factor == 2 && model.scale(of: "cpu").basis == .metered)
+    }
+
+    @Test("A meter that is heard of does not expire, whether it tells the time or not", arguments: [false, true])
+    func goesOn(timed: Bool) {
+        var model = EnergyModel()
+        for minute in 0..<1500 {
+            let now = time(Double(minute) * 60)
+            if minute % 60 == 0 { model.adopt(unit: "cpu", factor: 3, variance: 0.01, basis: .metered, at: timed ? now : nil) }
+            model.adopt(unit: "cpu", factor: 1, variance: 0.02, at: now)
+        }
+        #expect(model.scale(of: "cpu").factor == 3)
+    }
+
+    @Test("Observations of a meter expire as well")
+    func observationsExpire() {
+        var model = EnergyModel()
+        model.observe(unit: "cpu", predicted: Joules(1), measured: Joules(2), error: Joules(0.1), basis: .metered, time: time(0))
+        model.observe(unit: "cpu", predicted: Joules(1), measured: Joules(2), error: Joules(0.1), basis: .modelled, time: time(3600))
+        #expect(model.scale(of: "cpu").basis == .metered && model.scale(of: "cpu").observations == 2)
+        model.observe(unit: "cpu", predicted: Joules(1), measured: Joules(2), error: Joules(0.1), basis: .modelled, time: time(12 * 3600))
+        #expect(model.scale(of: "cpu").basis == .modelled && model.scale(of: "cpu").observations == 3)
+    }
 }

@@ -90,6 +90,73 @@ struct ChargeHabitTests {
         }
     }
 
+    @Test("A boot whose clock is not set yet forgets nothing and learns nothing until it is", arguments: [false, true])
+    func unsetClock(restarted: Bool) throws {
+        var (habit, end) = habit(days: 14) { _ in 18 }
+        let before = habit.plugs
+        if restarted { habit = try ChargeHabit(persistentText: habit.persistentText, name: "f") }
+        for (minute, online) in [(0.0, false), (1, true), (2, false)] {
+            habit.observe(acOnline: online, at: WallTime(secondsSince1970: end - 200 * 86400 + minute * 60), utcOffset: .zero)
+        }
+        #expect(habit.plugs == before)
+        habit.observe(acOnline: false, at: WallTime(secondsSince1970: end), utcOffset: .zero)
+        #expect(habit.next(at: WallTime(secondsSince1970: end), utcOffset: .zero).left == Seconds(18 * 3600))
+        habit.observe(acOnline: true, at: WallTime(secondsSince1970: end + 18 * 3600), utcOffset: .zero)
+        #expect(habit.plugs == before + [end + 18 * 3600])
+    }
+
+    @Test("A clock that is set back by seconds is as good as before, and a plug while it is behind counts when it has caught up")
+    func corrected() {
+        var habit = ChargeHabit()
+        let start = 1_772_409_600.0
+        func look(_ second: Double, _ online: Bool) { habit.observe(acOnline: online, at: WallTime(secondsSince1970: start + second), utcOffset: .zero) }
+        look(0, false)
+        look(-60, true)
+        #expect(habit.plugs == [start - 60])
+        look(7200, false)
+        look(6900, true)
+        #expect(habit.plugs.count == 1)
+        look(7210, true)
+        #expect(habit.plugs == [start - 60, start + 7210])
+    }
+
+    @Test("A clock that stays behind for a day was set back for good: what lies ahead is dropped, and learning begins again")
+    func setBackForGood() {
+        let start = 1_772_409_600.0
+        var habit = ChargeHabit()
+        func look(_ hour: Double, _ online: Bool) { habit.observe(acOnline: online, at: WallTime(secondsSince1970: start + hour * 3600), utcOffset: .zero) }
+        look(0, false)
+        look(18, true)
+        // A clock that was a year ahead for an hour.
+        look(8760, false)
+        look(8761, true)
+        #expect(habit.plugs.count == 2)
+        for hour in 20..<44 { look(Double(hour), false) }
+        #expect(habit.plugs.count == 2)
+        look(44, false)
+        #expect(habit.plugs == [start + 18 * 3600])
+        look(45, true)
+        #expect(habit.plugs == [start + 18 * 3600, start + 45 * 3600])
+    }
+
+    @Test("A flight west, where the local clock goes back, is learned on and can be read again; so are plugs in any order")
+    func flight() throws {
+        let start = 1_772_409_600.0
+        var habit = ChargeHabit()
+        func look(_ hour: Double, _ online: Bool, _ offset: Double) {
+            habit.observe(acOnline: online, at: WallTime(secondsSince1970: start + hour * 3600), utcOffset: UTCOffset(Seconds(offset * 3600)))
+        }
+        look(0, false, 1)
+        look(1, true, 1)
+        look(2, false, 1)
+        look(5, false, -5)
+        look(5.5, true, -5)
+        #expect(habit.plugs == [start + 0.5 * 3600, start + 2 * 3600])
+        #expect(try ChargeHabit(persistentText: habit.persistentText, name: "f").plugs == habit.plugs)
+        let unsorted = SealedLines.seal("jouled-charges 1\nsince 10.0\nplug 30.0\nplug 20.0\n")
+        #expect(try ChargeHabit(persistentText: unsorted, name: "f").plugs == [20, 30])
+    }
+
     @Test("A lifetime policy lasts until the next usual charge, and says how it knows")
     func budget() {
         let policy = PowerPolicy(kind: .lifetime(.init(end: .nextCharge)))

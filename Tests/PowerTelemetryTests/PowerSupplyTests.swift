@@ -212,6 +212,38 @@ struct PowerSupplyTests {
         #expect(age(50) == 0)
         #expect(age(55) == 5)
     }
+
+    @Test("A battery at rest beside one that is used makes no reading old, and its energy counts", arguments: [
+        ["status": "Not charging", "power_now": "0"], ["status": "Full"], ["status": "Unknown", "power_now": "0"],
+    ])
+    func besideOneAtRest(attributes: [String: String]) {
+        let sysfs = FakeSysfs.laptop()
+        sysfs.supply("BAT1", type: "Battery", ["energy_full": "25000000", "energy_now": "20000000"].merging(attributes) { $1 })
+        var reader = PowerSupplyReader(sysfs: SysfsRoot(sysfs.path))
+        _ = reader.snapshot(at: MonotonicTime(nanoseconds: 0))
+        for (power, second, age) in [("8100000", 7200, 0.0), ("8200000", 7260, 0), ("8200000", 7320, 60)] as [(String, UInt64, Double)] {
+            sysfs.supply("BAT0", type: "Battery", ["power_now": power])
+            let seen = reader.snapshot(at: MonotonicTime(nanoseconds: second * 1_000_000_000))
+            #expect(seen.energyNow?.age == Seconds(age) && seen.chargeFraction?.age == Seconds(age) && seen.draw?.age == Seconds(age))
+            #expect(near(seen.energyNow?.value.wattHours, 45) && near(seen.energyFull?.value.wattHours, 75))
+        }
+    }
+
+    @Test("A second battery that is used and not refreshed makes the sum old, and so do two at rest", arguments: [
+        ["status": "Discharging", "power_now": "5000000"], ["status": "Unknown", "power_now": "5000000"],
+        ["status": "Not charging", "power_now": "5000000"], ["status": "Unknown"],
+    ])
+    func besideOneThatIsStuck(attributes: [String: String]) {
+        let sysfs = FakeSysfs.laptop()
+        sysfs.supply("BAT1", type: "Battery", ["energy_full": "25000000", "energy_now": "20000000"].merging(attributes) { $1 })
+        var reader = PowerSupplyReader(sysfs: SysfsRoot(sysfs.path))
+        _ = reader.snapshot(at: MonotonicTime(nanoseconds: 0))
+        sysfs.supply("BAT0", type: "Battery", ["power_now": "8100000"])
+        #expect(reader.snapshot(at: MonotonicTime(nanoseconds: 3600_000_000_000)).age == Seconds(3600))
+        for name in ["BAT0", "BAT1"] { sysfs.supply(name, type: "Battery", ["status": "Full", "power_now": "0"]) }
+        _ = reader.snapshot(at: MonotonicTime(nanoseconds: 3600_000_000_000))
+        #expect(reader.snapshot(at: MonotonicTime(nanoseconds: 3660_000_000_000)).age == Seconds(60))
+    }
 }
 
 @Suite("Thermal zones")
