@@ -68,11 +68,11 @@ extension PowerPolicy {
             energy: min(full, now + error * 1.5), capacity: full, least: .zero, reserve: reserve, caution: -hopelessCaution)
         // A goal that slips away only at the end is still worth coming near to: streams pause for it.
         let isOut = best < state.least || best.value <= 0
-        // While a charger fills the battery, how long it will stay is anyone's guess: half of what it brings beyond the rest is spent.
+        // While a charger fills the battery, how long it will stay is anyone's guess: a fifth of what it brings beyond the rest is spent.
         let surplus = state.acOnline ? max(.zero, Watts(-(state.draw ?? .zero).value)) : .zero
         let isFilling = surplus > .zero
         if isOut, isFilling {
-            watts = max(watts, state.own + surplus * 0.5)
+            watts = max(watts, state.own + surplus * 0.2)
             terms[terms.count - 1] = .init("budget", "\(watts), of what the charger brings")
         }
         if isOut, !isFilling, share > hopelessShare || memory.hopelessSince != nil {
