@@ -97,7 +97,7 @@ let package = Package(
         .executableTarget(
             name: "joulectl",
             dependencies: [
-                "JouledClient", "ConfigDocument", "Units", "Wire", "ModelStore", "EnergyModel", "PowerPolicy", "Quantizer",
+                "CLinux", "JouledClient", "ConfigDocument", "Units", "Wire", "ModelStore", "EnergyModel", "PowerPolicy", "Quantizer",
                 "OnnxGraph", "Simulation", "Decisions", "DecisionRecords", "SignalSources", "OperatorViews", "PowerTelemetry",
                 "InferenceRuntime", "JouledDaemon", "Systemd", "Wyoming", "WyomingServer", argumentParser,
             ],

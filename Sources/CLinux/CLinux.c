@@ -42,17 +42,21 @@ int clinux_listen_unix(const char *path, unsigned mode, int backlog) {
     return fd;
 }
 
-int clinux_connect_unix(const char *path) {
+int clinux_connect_unix(const char *path, int milliseconds) {
     struct sockaddr_un address;
     int failed = unix_address(path, &address);
     if (failed) return failed;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) return -errno;
+    // The limit of sending also holds for a connection that waits for room in the listener's queue.
+    struct timeval limit = {.tv_sec = milliseconds / 1000, .tv_usec = milliseconds % 1000 * 1000L}, none = {0};
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
         int error = errno;
         close(fd);
         return -error;
     }
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof none);
     return fd;
 }
 

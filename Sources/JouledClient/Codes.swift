@@ -7,6 +7,8 @@ extension JouledError.Code {
     public static let disconnected = JouledError.Code("client.disconnected")
     /// The daemon did not answer in time.
     public static let timedOut = JouledError.Code("client.timed-out")
+    /// A signal ended the wait.
+    public static let interrupted = JouledError.Code("client.interrupted")
     /// The daemon answered with an error; the cause is the `VarlinkError`.
     public static let refused = JouledError.Code("client.refused")
     /// The caller asked for something that the connection's state does not allow.

@@ -43,14 +43,19 @@ final class Socket {
     }
 
     /// Connects to the socket at `path`.
-    convenience init(path: String) throws(JouledError) {
-        let result = clinux_connect_unix(path)
+    /// - Parameter patience: how long the daemon may leave its queue of connections full.
+    convenience init(path: String, patience: Seconds) throws(JouledError) {
+        let result = clinux_connect_unix(path, Int32(patience.milliseconds.rounded(.up)))
         guard result >= 0 else { throw JouledError(.unreachable, Self.explanation(path, -result)) }
         self.init(owning: result)
     }
 
     private static func explanation(_ path: String, _ error: Int32) -> String {
-        switch error {
+        var status = stat()
+        // The kernel refuses a connection to any other file as if nobody listened there.
+        if error == ECONNREFUSED, stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFSOCK { return explanation(path, ENOTSOCK) }
+        return switch error {
+        case EAGAIN: "\(path): jouled does not answer: it takes no connections"
         case ENOENT: "\(path): no such socket: is jouled running?"
         case ECONNREFUSED: "\(path): nobody listens on this socket: has jouled stopped?"
         case EACCES, EPERM: "\(path): permission denied: does your user belong to the socket's group?"
@@ -96,14 +101,16 @@ final class Socket {
     }
 
     /// Waits until the socket can be read (or written, or `extra` can be read), or `deadline` passes.
-    /// - Parameter other: a second socket that is moved on meanwhile, and whether there is something to write to it; the wait ends when
-    ///   it is ready, too.
+    /// - Parameters:
+    ///   - other: a second socket that is moved on meanwhile, and whether there is something to write to it; the wait ends when
+    ///     it is ready, too.
+    ///   - stop: can be read once a signal has arrived, however long before; -1 if there is no such descriptor.
     func wait(
-        write: Bool, extra: Int32? = nil, other: (socket: Socket, write: Bool)? = nil, until deadline: MonotonicTime?
+        write: Bool, extra: Int32? = nil, other: (socket: Socket, write: Bool)? = nil, stop: Int32 = -1, until deadline: MonotonicTime?
     ) throws(JouledError) -> Ready {
         func asked(_ descriptor: Int32, _ write: Bool) -> pollfd { pollfd(fd: descriptor, events: Int16(POLLIN) | (write ? Int16(POLLOUT) : 0), revents: 0) }
         // What is not asked for has no descriptor, and poll leaves it alone.
-        var polled = [asked(descriptor, write), pollfd(fd: extra ?? -1, events: Int16(POLLIN), revents: 0)]
+        var polled = [asked(descriptor, write), pollfd(fd: extra ?? -1, events: Int16(POLLIN), revents: 0), pollfd(fd: stop, events: Int16(POLLIN), revents: 0)]
         if let other { polled.append(asked(other.socket.descriptor, other.write)) }
         let timeout = deadline.map { Self.milliseconds(until: $0) } ?? -1
         let count = poll(&polled, nfds_t(polled.count), timeout)
@@ -117,7 +124,8 @@ final class Socket {
         ready.readable = polled[0].revents & ~Int16(POLLOUT) != 0
         ready.writable = polled[0].revents & Int16(POLLOUT) != 0
         ready.extraReadable = polled[1].revents != 0
-        ready.otherReady = polled.count > 2 && polled[2].revents != 0
+        ready.interrupted = polled[2].revents != 0
+        ready.otherReady = polled.count > 3 && polled[3].revents != 0
         return ready
     }
 

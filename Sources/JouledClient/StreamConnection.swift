@@ -35,8 +35,10 @@ public final class StreamConnection {
         case timedOut
         /// The daemon closed the stream.
         case closed
-        /// The handler returned false, or `shouldStop` did agree to stop on a signal.
+        /// The handler returned false.
         case stopped
+        /// `shouldStop` said so.
+        case interrupted
     }
 
     /// Input is read only while fewer bytes than this are queued.
@@ -48,8 +50,14 @@ public final class StreamConnection {
     public let sampleSize: Int
     /// The index of the sample that is sent next.
     public private(set) var nextSampleIndex: UInt64 = 0
-    /// Asked when a signal arrives; true stops a `pump`, and ends the input of a `run`.
+    /// Asked before each wait whether a signal has come since it was asked last. The first such signal stops a `pump` and ends the input of
+    /// a `run`, or does nothing where that has ended already; the next one ends the wait for the results.
     public var shouldStop: () -> Bool = { false }
+    /// A descriptor that can be read once `shouldStop` is to be asked again, which so ends a wait; -1 if there is none, and only a
+    /// signal that arrives during the wait ends it.
+    public var stopDescriptor: Int32 = -1
+    /// Whether a signal has been heeded.
+    private var wasInterrupted = false
 
     /// Another stream that gets the same samples, and who hears what it tells.
     private var companion: (stream: StreamConnection, handle: (StreamEvent) -> Void)?
@@ -197,11 +205,11 @@ public final class StreamConnection {
                 continue
             default: break
             }
-            let ready = try socket.wait(write: queuedBytes > 0 && !isDeaf, other: companion?.stream.readiness, until: deadline)
-            if ready.interrupted, shouldStop() { return .stopped }
+            if isInterrupted() { return .interrupted }
+            let ready = try socket.wait(write: queuedBytes > 0 && !isDeaf, other: companion?.stream.readiness, stop: stopDescriptor, until: deadline)
             if ready.readable {
                 _ = try read()
-            } else if !ready.writable, !ready.otherReady, let deadline, deadline <= SystemClocks().monotonic() {
+            } else if !ready.writable, !ready.otherReady, !ready.interrupted, let deadline, deadline <= SystemClocks().monotonic() {
                 return .timedOut
             }
         }
@@ -214,11 +222,12 @@ public final class StreamConnection {
     public func run(
         input: () throws(JouledError) -> [UInt8]?, _ handle: (StreamEvent) throws(JouledError) -> Bool
     ) throws(JouledError) {
-        while !isClosed, let bytes = try input() {
+        input: while !isClosed, !isInterrupted(), let bytes = try input() {
             send(bytes)
             switch try pump(until: .written, handle) {
             case .reached, .timedOut: guard try pump(until: .now, handle) != .stopped else { return }
             case .closed: break
+            case .interrupted: break input
             case .stopped: return
             }
         }
@@ -239,10 +248,11 @@ public final class StreamConnection {
             guard try deliver(handle) else { return }
             try write()
             try moveCompanion()
+            if isInterrupted() { break }
             let queued = max(queuedBytes, companion?.stream.unsentBytes ?? 0)
             let ready = try socket.wait(
-                write: queuedBytes > 0 && !isDeaf, extra: queued < Self.highWater ? descriptor : nil, other: companion?.stream.readiness, until: nil)
-            if ready.interrupted, shouldStop() { break }
+                write: queuedBytes > 0 && !isDeaf, extra: queued < Self.highWater ? descriptor : nil, other: companion?.stream.readiness,
+                stop: stopDescriptor, until: nil)
             if ready.readable { _ = try read() }
             guard ready.extraReadable else { continue }
             let count = buffer.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress, $0.count) }
@@ -269,12 +279,20 @@ public final class StreamConnection {
         try finish(handle)
     }
 
+    /// Whether to stop what is going on, because of a signal.
+    private func isInterrupted() -> Bool {
+        guard shouldStop() else { return false }
+        defer { wasInterrupted = true }
+        // The results of what was sent are worth waiting for, unless somebody insists.
+        return !hasEnded || wasInterrupted
+    }
+
     /// Sends END, where that was not done, and delivers events until the daemon closes the stream.
     /// - Throws: `.disconnected` if the daemon closed it without having answered END, and told no error: then results are missing.
     public func finish(_ handle: (StreamEvent) throws(JouledError) -> Bool) throws(JouledError) {
         end()
         let outcome = try pump(until: .closed, handle)
-        guard outcome != .stopped, !hasError, !isComplete else { return }
+        guard outcome != .stopped, outcome != .interrupted, !hasError, !isComplete else { return }
         let reason = closingReason.map { ": \($0)" } ?? " without a reason"
         throw JouledError(.disconnected, "jouled closed the stream before all samples were answered\(reason)")
     }

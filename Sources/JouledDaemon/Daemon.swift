@@ -102,6 +102,10 @@ public actor Daemon {
     /// Listens, reads power for the first time, and tells the service manager that clients are welcome.
     /// - Throws: if there is no socket to listen on.
     public func start() async throws {
+        if Glibc.access(configuration.runtimeLibrary, R_OK) != 0 {
+            journal.send(
+                JournalRecord(.warning, "\(configuration.runtimeLibrary): \(String(cString: strerror(errno))); no model can be served without this library ([runtime] library)"))
+        }
         try listen()
         try await scheduler.begin()
         await adoptStreams()

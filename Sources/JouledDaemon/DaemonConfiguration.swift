@@ -16,7 +16,7 @@ public struct DaemonConfiguration: Sendable, Equatable {
     /// The root of the model bundles: `NAME/VERSION/model.toml`.
     public var modelsDirectory = "/var/lib/jouled/models"
     /// The ONNX Runtime library.
-    public var runtimeLibrary = "/usr/lib/jouled/libonnxruntime.so.1"
+    public var runtimeLibrary = RuntimeLibrary.standard
     /// How long models and the library stay loaded without a stream.
     public var runtimeKeepTime = Seconds(10)
     /// Time that loading a variant may take before it is given up.
@@ -204,16 +204,19 @@ extension DaemonConfiguration {
     ///   - defaults: whether what the document does not say is looked for, too.
     /// - Throws: `.invalidValue`, naming file, line and key.
     public func findPolicies(namedIn document: ConfigDocument, defaults: Bool = false) throws(JouledError) {
-        guard let table = try document.root.optionalTable("policy") ?? (defaults ? document.root : nil) else { return }
-        let prefix = table.path.isEmpty ? "policy." : ""
+        let table = try document.root.optionalTable("policy")
+        guard table != nil || defaults else { return }
+        func problem(_ key: String, _ message: String) -> JouledError {
+            table?.error(key, message) ?? JouledError(.invalidValue, "\(document.file): policy.\(key) is not set, and by the built-in default there is \(message)")
+        }
         var status = stat()
         guard stat(policyDirectory, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
-            throw table.error("\(prefix)directory", "no directory \(policyDirectory)")
+            throw problem("directory", "no directory \(policyDirectory)")
         }
         let names = PolicyStore(directory: policyDirectory, stateDirectory: stateDirectory).names()
         guard names.contains(policy) else {
             let there = names.isEmpty ? "there are none" : "there are \(names.joined(separator: ", "))"
-            throw table.error("\(prefix)active", "no policy '\(policy)' (\(policyDirectory)/\(policy).toml); \(there)")
+            throw problem("active", "no policy '\(policy)' (\(policyDirectory)/\(policy).toml); \(there)")
         }
     }
 }

@@ -110,7 +110,8 @@ public struct FaultTrial: Sendable {
     static let mostSwitches = 6.0
 
     public init(count: Int, first: UInt64 = 0) {
-        for seed in first..<first + UInt64(max(0, count)) {
+        // Seeds begin anew after the largest.
+        for seed in (0..<UInt64(max(0, count))).lazy.map({ first &+ $0 }) {
             days += 1
             let scenario = RandomScenario.make(seed: seed)
             var replay = ScenarioReplay(scenario, controller: .jouled(Self.policy(scenario)))

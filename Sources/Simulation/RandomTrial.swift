@@ -53,7 +53,8 @@ public struct RandomTrial: Sendable {
 
     /// Runs the scenarios of the seeds from `first` to `first + count` - 1.
     public init(count: Int, first: UInt64 = 0) {
-        for seed in first..<first + UInt64(max(0, count)) {
+        // Seeds begin anew after the largest.
+        for seed in (0..<UInt64(max(0, count))).lazy.map({ first &+ $0 }) {
             let scenario = RandomScenario.make(seed: seed)
             let outcome = ScenarioReplay(scenario).run()
             if scenario.hasMeter {

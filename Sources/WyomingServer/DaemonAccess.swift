@@ -17,6 +17,7 @@ struct DaemonAccess {
     private func connect() throws(JouledError) -> JouledConnection {
         let connection = try JouledConnection(path: socket)
         connection.timeout = Self.patience
+        connection.openingTimeout = Self.patience
         return connection
     }
 

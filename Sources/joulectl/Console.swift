@@ -24,19 +24,47 @@ enum Console {
         try AtomicFile.write(content, to: file, mode: mode, isDurable: false)
     }
 
+    /// The same for bytes.
+    static func write(_ content: [UInt8], file: String, mode: mode_t) throws(JouledError) {
+        guard file != "-" else { return write(content, to: STDOUT_FILENO) }
+        try AtomicFile.write([content], to: file, mode: mode)
+    }
+
     /// True where a person watches and did not ask for plain text (https://no-color.org).
     static var hasColour: Bool { isatty(STDOUT_FILENO) == 1 && environment("NO_COLOR") == nil && environment("TERM") != "dumb" }
     static var isTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
 
-    private static func write(_ text: String, to descriptor: Int32) {
-        var bytes = Array(text.utf8)[...]
+    private static func write(_ text: String, to descriptor: Int32) { write(Array(text.utf8), to: descriptor) }
+
+    private static func write(_ content: [UInt8], to descriptor: Int32) {
+        var bytes = content[...]
         while !bytes.isEmpty {
             let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-            if count < 0 && errno == EINTR { continue }
-            // Nobody reads any more: `joulectl ... | head` ends here, quietly.
-            if count < 0 && errno == EPIPE { exit(0) }
-            guard count > 0 else { return }
-            bytes = bytes.dropFirst(count)
+            if count >= 0 {
+                bytes = bytes.dropFirst(count)
+            } else if !canGoOn(after: errno, descriptor) {
+                return
+            }
+        }
+    }
+
+    /// Whether writing can be tried again. Ends the program if standard output takes nothing more.
+    private static func canGoOn(after problem: Int32, _ descriptor: Int32) -> Bool {
+        switch problem {
+        case EINTR: return true
+        case EAGAIN:
+            // Whoever shares the descriptor made it non-blocking.
+            var polled = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+            poll(&polled, 1, -1)
+            return true
+        // Nobody reads any more: `joulectl ... | head` ends here, quietly.
+        case EPIPE: exit(0)
+        // A complaint that nobody can read is no reason to stop.
+        case _ where descriptor == STDERR_FILENO: return false
+        default:
+            // What did not come out must not look as if it had.
+            error("joulectl: standard output: \(String(cString: strerror(problem)))")
+            exit(1)
         }
     }
 }

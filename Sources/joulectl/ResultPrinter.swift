@@ -28,7 +28,7 @@ final class ResultPrinter {
                 for member in notice.fields.members { object[member.key] = member.value }
                 line(JSONValue.object(object).description)
             } else if !quiet, !["end", "flushed"].contains(notice.kind) {
-                Console.error("joulectl: \(notice.kind): \(notice.message)")
+                Console.error("joulectl: \(notice.line)")
             }
         case .error(let notice): failure = notice.message
         }

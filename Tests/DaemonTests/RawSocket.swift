@@ -12,7 +12,7 @@ final class RawSocket {
     convenience init(_ daemon: DaemonHarness) throws { try self.init(path: daemon.socket) }
 
     init(path: String) throws {
-        descriptor = clinux_connect_unix(path)
+        descriptor = clinux_connect_unix(path, 10_000)
         guard descriptor >= 0 else { throw JouledError(.subprocess, "\(path): \(String(cString: strerror(-descriptor)))") }
     }
 

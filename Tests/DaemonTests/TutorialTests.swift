@@ -50,8 +50,6 @@ struct TutorialTests {
             }
         }
         #expect(["recordings.py", "train.py", "motion.contract.toml", "motion.toml", "jouled.toml", "policies/plenty.toml", "policies/lean.toml"].allSatisfy { access(directory($0), F_OK) == 0 })
-        // What an installed jouled would find by itself.
-        directory.write("jouled.toml", directory.text(of: "jouled.toml") + "[runtime]\nlibrary = \"\(Installation.runtime)\"\n")
         directory.write("follow.sh", script)
         let shell = try Subprocess(
             "/bin/bash", [directory("follow.sh")], output: directory("out"), error: directory("err"),

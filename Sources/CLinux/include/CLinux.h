@@ -13,8 +13,8 @@
 int clinux_accept(int listener);
 /// A bound, listening Unix stream socket, non-blocking and close-on-exec. Returns the descriptor or -errno.
 int clinux_listen_unix(const char *path, unsigned mode, int backlog);
-/// Connects to a Unix stream socket, close-on-exec. Returns the descriptor or -errno.
-int clinux_connect_unix(const char *path);
+/// Connects to a Unix stream socket, close-on-exec. Returns the descriptor or -errno: -EAGAIN if its queue stayed full for `milliseconds`.
+int clinux_connect_unix(const char *path, int milliseconds);
 /// Asks without waiting whether anybody listens on a Unix socket: 1 yes (or busy), 0 no, -errno if it cannot be told.
 int clinux_probe_unix(const char *path);
 /// Credentials of the peer of a Unix socket. Returns 0 or -errno.

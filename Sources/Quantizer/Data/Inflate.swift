@@ -10,7 +10,8 @@ enum Inflate {
         try input.withUnsafeBufferPointer { buffer throws(Corrupt) in
             var reader = BitReader(input: buffer)
             var output: [UInt8] = []
-            output.reserveCapacity(min(size, 1 << 28))
+            // The size is the file's word; no byte becomes more than 1032.
+            output.reserveCapacity(min(size, 1 << 28, input.count * 1032))
             var last = false
             while !last {
                 last = try reader.bits(1) == 1

@@ -39,6 +39,12 @@ public enum NumpyFile {
     public static func load(_ path: String) throws(JouledError) -> [String: NumpyArray] {
         let bytes: [UInt8]
         do throws(JouledError) { bytes = try BinaryFile.read(path) } catch { throw JouledError(.unusableData, error.message) }
+        return try parse(bytes, path)
+    }
+
+    /// The arrays of a file's content.
+    /// - Parameter path: what errors call the file.
+    public static func parse(_ bytes: [UInt8], _ path: String) throws(JouledError) -> [String: NumpyArray] {
         if bytes.starts(with: [0x93, 0x4E, 0x55, 0x4D]) { return ["": try array(bytes[...], "\(path)")] }
         guard bytes.starts(with: [0x50, 0x4B]) else { throw JouledError(.unusableData, "\(path): neither .npz nor .npy") }
         var arrays: [String: NumpyArray] = [:]
@@ -61,7 +67,8 @@ public enum NumpyFile {
     ) throws(JouledError) -> [(name: String, range: Range<Int>, compressed: Bool, size: Int)] {
         func corrupt(_ what: String) -> JouledError { JouledError(.unusableData, "\(path): damaged .npz: \(what)") }
         func number(_ at: Int, _ width: Int) throws(JouledError) -> Int {
-            guard at >= 0, at + width <= bytes.count else { throw corrupt("it ends early") }
+            // Places come from the file: they may be negative, or so large that nothing can be added to them.
+            guard at >= 0, at <= bytes.count - width else { throw corrupt("it ends early") }
             return (0..<width).reversed().reduce(0) { ($0 &<< 8) | Int(bytes[at + $1]) }
         }
         var end = bytes.count - 22
@@ -71,11 +78,12 @@ public enum NumpyFile {
         var at = try number(end + 16, 4)
         if end >= 20, try number(end - 20, 4) == 0x0706_4B50 {
             let record = try number(end - 12, 8)
+            guard (0..<end).contains(record) else { throw corrupt("its directory lies outside the file") }
             total = try number(record + 32, 8)
             at = try number(record + 48, 8)
         }
         var list: [(String, Range<Int>, Bool, Int)] = []
-        guard total <= bytes.count / 46 else { throw corrupt("impossible number of entries") }
+        guard (0...bytes.count / 46).contains(total) else { throw corrupt("impossible number of entries") }
         for _ in 0..<total {
             guard try number(at, 4) == 0x0201_4B50 else { throw corrupt("bad directory entry") }
             let method = try number(at + 10, 2)
@@ -135,7 +143,7 @@ public enum NumpyFile {
         let widths = ["<f4": 4, "<f8": 8, "<f2": 2, "|b1": 1, "|i1": 1, "|u1": 1, "<i2": 2, "<i4": 4, "<i8": 8, "<u2": 2, "<u4": 4]
         guard let width = widths[type] else { throw failure("has numpy type '\(type)', which is not supported; use float32 or an integer") }
         let content = data[(start + length)...]
-        guard content.count / width >= count else { throw failure("shape \(shape) needs \(count * width) bytes, but it has \(content.count)") }
+        guard content.count / width >= count else { throw failure("shape \(shape) needs \(count) values of \(width) bytes, but it has \(content.count) bytes") }
         return data.withUnsafeBytes { raw in
             let base = start + length
             func values<T, R>(_: T.Type, _ convert: (T) -> R) -> [R] {

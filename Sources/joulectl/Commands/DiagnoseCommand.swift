@@ -170,9 +170,9 @@ struct DiagnosisCollection {
 
     func pack(to output: String) throws(JouledError) {
         let log = "\(directory)/.tar"
-        // tar's own default would keep who packed it.
+        // tar's own default would keep who packed it, and take a name with a colon for another machine's.
         let child = try ChildProcess(
-            "/usr/bin/tar", ["-czf", output, "--owner=0", "--group=0", "--numeric-owner", "--transform=s,^,jouled-diagnosis/,", "-C", directory] + names, output: log, error: log)
+            "/usr/bin/tar", ["-czf", output, "--force-local", "--owner=0", "--group=0", "--numeric-owner", "--transform=s,^,jouled-diagnosis/,", "-C", directory] + names, output: log, error: log)
         guard child.wait(atMost: Seconds(60)), child.exitStatus == 0 else {
             throw JouledError(.diagnosis, "\(output): cannot be packed: \((try? TextFile.read(log, limit: 1 << 16)) ?? "tar does not end")")
         }

@@ -81,15 +81,25 @@ struct HoldCommand: ParsableCommand {
         sigaddset(&defaults, SIGPIPE)
         posix_spawnattr_setsigdefault(&attributes, &defaults)
         posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF))
+        Interruption.install(children: true)
         let result = posix_spawnp(&id, command[0], nil, &attributes, arguments, environ)
         guard result == 0 else { throw JouledError(.init("joulectl.command"), "\(command[0]): cannot be started: \(String(cString: strerror(result)))") }
-        // Ctrl-C reaches the command by itself, and is for it to answer; SIGTERM is passed on.
-        Interruption.install()
-        var status: Int32 = 0
-        while waitpid(id, &status, 0) < 0 {
-            guard errno == EINTR else { return 125 }
-            if Interruption.happened { kill(id, SIGTERM) }
-        }
+        guard let status = wait(for: id) else { return 125 }
         return status & 0x7F == 0 ? (status >> 8) & 0xFF : 128 + (status & 0x7F)
+    }
+
+    /// Waits for the command's end. Ctrl-C reaches the command by itself, and is for it to answer; SIGTERM is passed on.
+    /// - Returns: its status as waitpid(2) tells it; nil if it cannot be told.
+    private func wait(for id: pid_t) -> Int32? {
+        var (status, passedOn) = (Int32(0), 0)
+        while true {
+            let ended = waitpid(id, &status, WNOHANG)
+            guard ended == 0 else { return ended == id ? status : nil }
+            if passedOn < Interruption.terminationCount {
+                passedOn += 1
+                kill(id, SIGTERM)
+            }
+            Interruption.wait()
+        }
     }
 }

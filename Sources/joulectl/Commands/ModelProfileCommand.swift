@@ -143,7 +143,8 @@ struct ModelProfileCommand: ParsableCommand {
             if Console.isTerminal { Console.raw("\r\(title): \(countdown.text(share)), \(doing)\u{1B}[K") }
         }
         if Console.isTerminal { Console.raw("\r\u{1B}[K") }
-        try AtomicFile.write(profile.text, to: bundle.profilePath)
+        // The daemon reads it as another user.
+        try AtomicFile.write(profile.text, to: bundle.profilePath, mode: 0o644)
         Console.out("\(title) on \(profile.device), \(profile.runtime):")
         var table = TextTable([("VARIANT", .left), ("WAKE", .right), ("FIRST WINDOW", .right), ("FURTHER", .right), ("P99", .right), ("PER WINDOW", .right), ("LOAD", .right)])
         for option in profile.options {

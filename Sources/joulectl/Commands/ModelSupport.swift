@@ -1,6 +1,7 @@
 import ArgumentParser
 import ConfigDocument
 import InferenceRuntime
+import JouledDaemon
 import ModelStore
 import Quantizer
 import Units

@@ -1,5 +1,6 @@
 import ArgumentParser
 import ConfigDocument
+import Glibc
 import JouledClient
 import JouledDaemon
 import PowerPolicy
@@ -93,24 +94,38 @@ struct CheckConfigCommand: ParsableCommand {
         discussion: """
             Without files, checks /etc/jouled/jouled.toml and every policy in its policy directory. The policy directory and the active \
             policy must be there; with files, those that the file names. Drop-ins (FILE.d/*.toml) are checked \
-            with the file that they belong to. Exit status 1 if anything is wrong.
+            with the file that they belong to. What lies in a directory called policies is a policy. Exit status 1 if anything is wrong.
             """)
-    @Argument(help: "Files to check: a policy is told from a daemon configuration by its key 'kind'.", completion: .file(extensions: ["toml"]))
+    @Argument(help: "Files to check: a policy is told from a daemon configuration by its directory's name, policies, or its key 'kind'.", completion: .file(extensions: ["toml"]))
     var files: [String] = []
 
     func run() throws {
-        let problems = files.isEmpty ? checkInstallation() : files.compactMap(check)
+        let problems = files.isEmpty ? checkInstallation() : files.compactMap { isEmpty($0) ? "\($0): is empty" : check($0, isPolicy: isAmongPolicies($0)) }
         for problem in problems { Console.error(problem) }
         if !problems.isEmpty { throw ExitCode(1) }
     }
 
+    /// Whether a file that can be read says nothing at all, as one that was cut off does.
+    private func isEmpty(_ file: String) -> Bool {
+        guard let text = try? TextFile.read(file, limit: 1 << 20) else { return false }
+        return text.allSatisfy(\.isWhitespace)
+    }
+
+    /// Whether the file lies in a directory that is called policies.
+    private func isAmongPolicies(_ file: String) -> Bool {
+        guard let path = realpath(file, nil) else { return false }
+        defer { free(path) }
+        return String(cString: path).split(separator: "/").dropLast().last == "policies"
+    }
+
+    /// - Parameter isPolicy: whether it cannot be a daemon's configuration, whatever it says.
     /// - Returns: what is wrong with the file; nil if it is valid.
-    private func check(_ file: String) -> String? {
+    private func check(_ file: String, isPolicy: Bool) -> String? {
         do throws(JouledError) {
             let dropIns = ConfigDocument.dropIns(of: file).count
             let with = dropIns == 0 ? "" : " with \(dropIns) drop-in\(dropIns == 1 ? "" : "s")"
             let document = try PowerPolicy.document(file)
-            if document.root.contains("kind") {
+            if isPolicy || document.root.contains("kind") {
                 let policy = try PowerPolicy(reading: document)
                 let parts = policy.schedule.isEmpty ? "" : ", \(policy.schedule.count) scheduled part\(policy.schedule.count == 1 ? "" : "s") of the day"
                 Console.out("\(file)\(with): a valid \(policy.kind.name) policy\(parts)")
@@ -138,7 +153,7 @@ struct CheckConfigCommand: ParsableCommand {
         }
         let store = PolicyStore(directory: settings.policyDirectory, stateDirectory: settings.stateDirectory)
         for name in store.names() {
-            if let problem = check("\(settings.policyDirectory)/\(name).toml") { problems.append(problem) }
+            if let problem = check("\(settings.policyDirectory)/\(name).toml", isPolicy: true) { problems.append(problem) }
         }
         return problems
     }

@@ -26,30 +26,38 @@ struct ReportCommand: ParsableCommand {
     @Option(name: .shortAndLong, help: "The page; - writes it to standard output.", completion: .file(extensions: ["html"]))
     var output: String
 
+    func validate() throws { _ = try ranges(SystemClocks().wall().secondsSince1970) }
+
+    /// The periods at a moment, in seconds since 1970.
+    private func ranges(_ now: Double) throws -> [ClosedRange<Double>] {
+        let period = try Self.range(since, until, now)
+        guard let versus else { return [period] }
+        let parts = versus.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+        guard parts.count == 3, parts[1].isEmpty else { throw ValidationError("--versus '\(versus)': write FROM..UNTIL, e.g. yesterday..today") }
+        return [period, try Self.range(parts[0], parts[2], now)]
+    }
+
     func run() throws {
         try reporting {
             let connection = try daemon.connect()
             // Who asks makes the daemon write down what went on until then; only what ended by now belongs to the period.
             _ = try connection.call("io.jouled.Power.History", ["sinceSeconds": .double(SystemClocks().wall().secondsSince1970)])
-            let now = SystemClocks().wall().secondsSince1970
-            var ranges = [try Self.range(since, until, now)]
-            if let versus {
-                let parts = versus.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
-                guard parts.count == 3, parts[1].isEmpty else { throw ValidationError("--versus '\(versus)': write FROM..UNTIL, e.g. yesterday..today") }
-                ranges.append(try Self.range(parts[0], parts[2], now))
-            }
-            let periods = try ranges.map { try Self.history($0, connection) }
+            let periods = try ranges(SystemClocks().wall().secondsSince1970).map { try Self.history($0, connection) }
             try Console.write(HistoryReport(periods, timeZone: localTimeOffset()).text, file: output, mode: 0o644)
             let summary = periods.map(\.summary).joined(separator: "; ")
             if output == "-" { Console.error(summary) } else { Console.out("\(output): \(summary)") }
         }
     }
 
+    /// The latest moment that jouled takes, in seconds since 1970.
+    private static let latest = 1e11
+
     private static func range(_ since: String, _ until: String?, _ now: Double) throws -> ClosedRange<Double> {
         func moment(_ text: String) throws -> Double {
             guard let moment = MomentText.seconds(text, now: now) else {
                 throw ValidationError("'\(text)' is no time: write 8h, today, yesterday, 2026-11-25 or \"2026-11-25 08:00\"")
             }
+            guard (0...Self.latest).contains(moment) else { throw ValidationError("'\(text)' is not within the years 1970 to 5138") }
             return moment
         }
         let (start, end) = (try moment(since), try until.map(moment) ?? now)

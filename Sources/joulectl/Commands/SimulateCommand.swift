@@ -28,9 +28,9 @@ struct SimulateCommand: ParsableCommand {
     var json = false
     @Option(help: "Also run a baseline: best-static, cheapest-static, soc-threshold, greedy, always-fp32, or all.")
     var baseline: String?
-    @Option(help: "Write a report with plots to this HTML file.")
+    @Option(help: "Write a report with plots to this HTML file; - is standard output, and the lines go to standard error then.")
     var report: String?
-    @Option(help: "Write every decision with its inputs to this file, as journalctl -o export would; joulectl replay reads it.")
+    @Option(help: "Write every decision with its inputs to this file, as journalctl -o export would; joulectl replay reads it. - is standard output, as with --report.")
     var journal: String?
     @Flag(help: "Print exact planner times on standard error.")
     var timings = false
@@ -38,12 +38,17 @@ struct SimulateCommand: ParsableCommand {
     func validate() throws {
         guard (file == nil) != (random == nil) else { throw ValidationError("give a scenario file, or --random COUNT, and not both") }
         if let random {
-            guard random > 0 else { throw ValidationError("--random must be at least 1") }
+            guard (1...1_000_000).contains(random) else { throw ValidationError("--random must be 1 to 1000000") }
+            let largest = UInt64.max - UInt64(random) + 1
+            guard (seed ?? 0) <= largest else { throw ValidationError("--seed must be 0 to \(largest): \(random) seeds are counted from it") }
             guard policy == nil, baseline == nil, report == nil, journal == nil, !json, !timings else {
                 throw ValidationError("--policy, --baseline, --report, --journal, --json and --timings need a scenario file")
             }
         } else {
             guard !faults, seed == nil else { throw ValidationError("--faults and --seed need --random") }
+        }
+        guard [report == "-", journal == "-", json].count(where: { $0 }) <= 1 else {
+            throw ValidationError("one of --json, --report - and --journal - can have standard output")
         }
         _ = try baselines()
     }
@@ -58,21 +63,22 @@ struct SimulateCommand: ParsableCommand {
                 return
             }
             if let random { return RandomTrial(count: random, first: seed).lines.forEach(Console.out) }
-            guard let file else { throw ValidationError("give a scenario file, or --random COUNT") }
+            guard let file else { return }
             let scenario = try Scenario.load(file)
             let chosen = try policy.map { path throws(JouledError) in try PowerPolicy.load(path) }
             var replay = ScenarioReplay(scenario, controller: .jouled(chosen))
             replay.recordsDecisions = journal != nil
             let outcome = replay.run()
-            if let journal { try AtomicFile.write([SimulatedJournal.bytes(of: outcome)], to: journal, mode: 0o644) }
+            if let journal { try Console.write(SimulatedJournal.bytes(of: outcome), file: journal, mode: 0o644) }
             var result = ScenarioReport(
                 name: scenario.name, controller: policy ?? "jouled",
                 outcome: outcome, oracle: Oracle(scenario).utility)
             for baseline in try baselines() {
                 result.baselines.append((baseline.rawValue, ScenarioReplay(scenario, controller: .baseline(baseline)).run()))
             }
-            if let report { try AtomicFile.write(HTMLReport(scenario, result).text, to: report, mode: 0o644) }
-            if json { Console.out(result.json) } else { result.lines.forEach(Console.out) }
+            if let report { try Console.write(HTMLReport(scenario, result).text, file: report, mode: 0o644) }
+            // A file on standard output is alone there.
+            if json { Console.out(result.json) } else { result.lines.forEach(report == "-" || journal == "-" ? Console.error : Console.out) }
             if timings {
                 Console.error(
                     "planner p50 \(decimal(result.outcome.plannerTime(0.5), places: 1)) us, p99 \(decimal(result.outcome.plannerTime(0.99), places: 1)) us, \(result.outcome.plannerTimes.count) decisions")

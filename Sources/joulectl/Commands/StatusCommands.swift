@@ -196,6 +196,7 @@ struct DecisionsCommand: ParsableCommand {
             guard follow else { return show(try connection.call("io.jouled.Power.ListDecisions", parameters)) }
             Interruption.install()
             connection.shouldStop = { Interruption.happened }
+            connection.stopDescriptor = Interruption.descriptor
             try connection.monitor("io.jouled.Power.ListDecisions", parameters) { reply in
                 show(reply)
                 return true

@@ -2,6 +2,7 @@ import ArgumentParser
 import ConfigDocument
 import Glibc
 import JouledClient
+import ModelStore
 import SignalSources
 import Units
 import Wire
@@ -81,6 +82,12 @@ struct StreamCommand: ParsableCommand {
     @Flag(name: .shortAndLong, help: "No notices on standard error.")
     var quiet = false
 
+    /// What jouled takes.
+    private static let longestTolerance = Seconds(86_400)
+    static let longestGatePreroll = ModelManifest.Gate.longestPreroll
+    static let longestGateHold = ModelManifest.Gate.longestHold
+    private static let longestTime = Seconds(86_400)
+
     func validate() throws {
         guard floor.map({ (0...1).contains($0) }) ?? true else { throw ValidationError("--floor must be 0 to 1") }
         guard weight.map({ (0.001...1000).contains($0) }) ?? true else { throw ValidationError("--weight must be 0.001 to 1000") }
@@ -94,6 +101,10 @@ struct StreamCommand: ParsableCommand {
         }
         guard scale.map({ $0.isFinite && $0 != 0 }) ?? true else { throw ValidationError("--scale must be a number other than 0") }
         guard samples.map({ $0 > 0 }) ?? true else { throw ValidationError("--samples must be positive") }
+        _ = try seconds(tolerance, "--tolerance", upTo: Self.longestTolerance)
+        _ = try seconds(preroll, "--preroll", upTo: Self.longestTime)
+        _ = try seconds(gatePreroll, "--gate-preroll", upTo: Self.longestGatePreroll)
+        _ = try seconds(gateHold, "--gate-hold", upTo: Self.longestGateHold)
         guard (1...(1 << 22)).contains(chunk ?? 1) else { throw ValidationError("--chunk must be 1 to 4194304 bytes") }
     }
 
@@ -102,10 +113,11 @@ struct StreamCommand: ParsableCommand {
             let connection = try daemon.connect()
             let source = try from.map { try StreamSource($0, channel: channel, scale: scale, needs: needs(connection)) }
             var parameters = try parameters(connection, source)
-            let gate = try gateStream(connection, &parameters)
-            let stream = try connection.openStream(parameters)
             Interruption.install()
-            stream.shouldStop = { Interruption.happened }
+            let gate = try gateStream(connection, &parameters)
+            let stream = try Self.open(connection, parameters)
+            stream.shouldStop = Interruption.isNew
+            stream.stopDescriptor = Interruption.descriptor
             if let gate { try stream.feed(alongside: gate) { GateNotices.handle($0, quiet: quiet) } }
             let printer = ResultPrinter(contract: stream.contract, notices: notices, quiet: quiet)
             // Who opens a stream that cannot run now must not wonder where its results are.
@@ -116,25 +128,28 @@ struct StreamCommand: ParsableCommand {
             if case .sensor(let device)? = source {
                 try run(stream, reading: device, rate: rate, printer)
             } else if case .file(let signal)? = source {
-                var rest = signal.bytes.prefix(samples.map { $0 * stream.sampleSize } ?? signal.bytes.count)
+                var rest = signal.bytes.prefix(byteLimit(stream) ?? signal.bytes.count)
                 let next = { (limit: Int) -> [UInt8]? in
                     let piece = rest.prefix(limit)
                     rest = rest.dropFirst(piece.count)
                     return piece.isEmpty || Interruption.happened ? nil : Array(piece)
                 }
                 if pace { try runPaced(stream, rate: rate, printer, next) } else { try stream.run(input: { next(65536) }) { printer.handle($0) } }
-            } else if pace {
-                try runPaced(stream, rate: rate, printer, readInput)
-            } else if let chunk {
-                try stream.run(input: { readInput(chunk) }) { printer.handle($0) }
             } else {
-                try stream.run(reading: STDIN_FILENO) { printer.handle($0) }
+                try runInput(stream, rate: rate, printer)
             }
             if let message = printer.failure {
                 Console.error("joulectl: \(message)")
                 throw ExitCode(1)
             }
         }
+    }
+
+    /// Opens a stream, which may take as long as loading a model, but no longer than till Ctrl-C.
+    static func open(_ connection: JouledConnection, _ parameters: JSONObject) throws(JouledError) -> StreamConnection {
+        connection.shouldStop = { Interruption.happened }
+        connection.stopDescriptor = Interruption.descriptor
+        return try connection.openStream(parameters)
     }
 
     private func parameters(_ connection: JouledConnection, _ source: StreamSource?) throws -> JSONObject {
@@ -145,9 +160,7 @@ struct StreamCommand: ParsableCommand {
         parameters["sampleRateHz"] = JSONValue(try rate ?? modelRate(connection))
         if let version { parameters["version"] = JSONValue(version) }
         if let name { parameters["name"] = .string(name) }
-        if let seconds = try seconds(tolerance, "--tolerance") {
-            parameters["latencyToleranceMs"] = JSONValue(Int((seconds * 1000).rounded()))
-        }
+        if let tolerance = try milliseconds(tolerance, "--tolerance", upTo: Self.longestTolerance) { parameters["latencyToleranceMs"] = tolerance }
         if let floor { parameters["floor"] = .double(floor) }
         if let weight { parameters["weight"] = .double(weight) }
         if critical { parameters["critical"] = true }
@@ -155,10 +168,26 @@ struct StreamCommand: ParsableCommand {
         return parameters
     }
 
-    func seconds(_ text: String?, _ option: String) throws -> Double? {
+    /// Seconds that an option says.
+    /// - Parameter most: the longest time that it may be.
+    func seconds(_ text: String?, _ option: String, upTo most: Seconds) throws -> Double? {
         guard let text else { return nil }
         guard let seconds = DurationText.seconds(text) else { throw ValidationError("\(option) '\(text)': write 100ms, 2s or 1m") }
+        guard (0...most.value).contains(seconds) else { throw ValidationError("\(option) '\(text)' is not within 0s to \(Int(most.value))s") }
         return seconds
+    }
+
+    /// The same in whole milliseconds.
+    func milliseconds(_ text: String?, _ option: String, upTo most: Seconds) throws -> JSONValue? {
+        try seconds(text, option, upTo: most).map { JSONValue(Int(($0 * 1000).rounded())) }
+    }
+
+    /// Bytes of the samples after which to end; nil without --samples.
+    private func byteLimit(_ stream: StreamConnection) -> Int? {
+        samples.map { count in
+            let (bytes, overflow) = count.multipliedReportingOverflow(by: stream.sampleSize)
+            return overflow ? .max : bytes
+        }
     }
 
     private func modelRate(_ connection: JouledConnection) throws -> Int {
@@ -174,12 +203,28 @@ struct StreamCommand: ParsableCommand {
         return SignalNeeds(sampleRate: found.integer("sampleRateHz"), channels: found.integer("channels"), unit: found.text("unit"))
     }
 
-    private func readInput(_ limit: Int) -> [UInt8]? {
+    /// Streams standard input.
+    private func runInput(_ stream: StreamConnection, rate: Double, _ printer: ResultPrinter) throws {
+        // Who names a format knows what comes.
+        let input = format == nil ? StandardInput() : nil
+        if pace {
+            try runPaced(stream, rate: rate, printer) { readInput($0, input) }
+        } else if let chunk {
+            try stream.run(input: { readInput(chunk, input) }) { printer.handle($0) }
+        } else if let input {
+            try stream.run(reading: STDIN_FILENO) { input.take($0) ? Array($0) : nil } _: { printer.handle($0) }
+        } else {
+            try stream.run(reading: STDIN_FILENO) { printer.handle($0) }
+        }
+        try input?.check()
+    }
+
+    private func readInput(_ limit: Int, _ input: StandardInput?) -> [UInt8]? {
         var bytes = [UInt8](repeating: 0, count: limit)
-        while !Interruption.happened {
+        while Interruption.wait(for: STDIN_FILENO) {
             let count = read(STDIN_FILENO, &bytes, limit)
             if count < 0 && errno == EINTR { continue }
-            guard count > 0 else { return nil }
+            guard count > 0, bytes.withUnsafeBytes({ input?.take(UnsafeRawBufferPointer(rebasing: $0[..<count])) ?? true }) else { return nil }
             return Array(bytes[..<count])
         }
         return nil
@@ -190,11 +235,12 @@ struct StreamCommand: ParsableCommand {
         let clock = SystemClocks()
         let start = clock.monotonic()
         let samples = max(1, Int(rate / 50))
-        let ahead = try seconds(preroll, "--preroll") ?? 0
+        let ahead = try seconds(preroll, "--preroll", upTo: Self.longestTime) ?? 0
         var sent = 0
         var pending: [UInt8] = []
         while true {
             while pending.count < samples * stream.sampleSize, let more = next(65536) { pending += more }
+            if Interruption.happened { break }
             let piece = Array(pending.prefix(samples * stream.sampleSize))
             pending.removeFirst(piece.count)
             if piece.isEmpty { break }
@@ -203,8 +249,7 @@ struct StreamCommand: ParsableCommand {
             while clock.monotonic() < due {
                 let wait = due.since(clock.monotonic())
                 let outcome = try stream.pump(until: .event, timeout: wait) { printer.handle($0) }
-                if outcome == .stopped { return }
-                if outcome == .closed { return try stream.finish { printer.handle($0) } }
+                if outcome == .interrupted || outcome == .closed { return try stream.finish { printer.handle($0) } }
             }
             stream.send(piece)
             if try stream.pump(until: .now, timeout: .zero, { printer.handle($0) }) == .closed { break }
@@ -217,7 +262,7 @@ struct StreamCommand: ParsableCommand {
         try device.setRate(Int(rate))
         guard device.hasBuffer else { return try poll(stream, device, rate, printer) }
         let buffer = try device.openBuffer()
-        var left = samples.map { $0 * stream.sampleSize }
+        var left = byteLimit(stream)
         try stream.run(reading: buffer.descriptor) { bytes in
             let converted = buffer.convert(bytes)
             guard let most = left else { return converted }
@@ -236,8 +281,7 @@ struct StreamCommand: ParsableCommand {
             let due = start.advanced(by: Seconds(Double(taken) / rate))
             while clock.monotonic() < due {
                 let outcome = try stream.pump(until: .event, timeout: due.since(clock.monotonic())) { printer.handle($0) }
-                if outcome == .stopped { return }
-                if outcome == .closed { return try stream.finish { printer.handle($0) } }
+                if outcome == .interrupted || outcome == .closed { return try stream.finish { printer.handle($0) } }
             }
             let sample = try device.read()
             sample.withUnsafeBytes { stream.send($0) }

@@ -16,8 +16,8 @@ extension StreamCommand {
         var choice = JSONObject()
         if let gateOutput { choice["output"] = .string(gateOutput) }
         if let gateThreshold { choice["threshold"] = .double(gateThreshold) }
-        if let preroll = try seconds(gatePreroll, "--gate-preroll") { choice["prerollMs"] = JSONValue(Int((preroll * 1000).rounded())) }
-        if let hold = try seconds(gateHold, "--gate-hold") { choice["holdMs"] = JSONValue(Int((hold * 1000).rounded())) }
+        choice["prerollMs"] = try milliseconds(gatePreroll, "--gate-preroll", upTo: Self.longestGatePreroll)
+        choice["holdMs"] = try milliseconds(gateHold, "--gate-hold", upTo: Self.longestGateHold)
         var opening: JSONObject = ["model": .string(named), "name": .string("\(name ?? model)-gate")]
         for key in ["format", "channels", "sampleRateHz"] { opening[key] = parameters[key] }
         // Its word has to come well before this stream's results are due.
@@ -26,7 +26,7 @@ extension StreamCommand {
         {
             opening["latencyToleranceMs"] = JSONValue(min(usual, max(50, tolerance / 4)))
         }
-        let stream = try daemon.connect().openStream(opening)
+        let stream = try Self.open(daemon.connect(), opening)
         choice["stream"] = stream.contract["stream"]
         parameters["gate"] = .object(choice)
         return stream
@@ -39,7 +39,7 @@ enum GateNotices {
         switch event {
         case .result: break
         case .notice(let notice, _):
-            if !quiet, !["end", "flushed"].contains(notice.kind) { Console.error("joulectl: gate: \(notice.kind): \(notice.message)") }
+            if !quiet, !["end", "flushed"].contains(notice.kind) { Console.error("joulectl: gate: \(notice.line)") }
         case .error(let notice): Console.error("joulectl: gate: \(notice.message)")
         }
     }

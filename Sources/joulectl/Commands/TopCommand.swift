@@ -15,9 +15,16 @@ struct TopCommand: ParsableCommand {
     @Option(name: .shortAndLong, help: "Time between refreshes, 200ms to 1h.")
     var interval = "2s"
 
-    func run() throws {
+    func validate() throws { _ = try seconds() }
+
+    private func seconds() throws -> Double {
         guard let seconds = DurationText.seconds(interval) else { throw ValidationError("--interval '\(interval)': write 500ms, 2s or 1m") }
         guard (0.2...3600).contains(seconds) else { throw ValidationError("--interval '\(interval)' is not within 200ms to 1h: each refresh wakes the daemon") }
+        return seconds
+    }
+
+    func run() throws {
+        let seconds = try seconds()
         try reporting {
             let connection = try daemon.connect()
             var screen = TopScreen(hasColour: Console.hasColour)
@@ -47,10 +54,10 @@ struct TopCommand: ParsableCommand {
         while !Interruption.happened {
             let (width, height) = Terminal.size
             Terminal.draw(screen.lines(width: width, height: height))
-            var polled = pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0)
+            var polled = [STDIN_FILENO, Interruption.descriptor].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
             let wait = Int32(max(0, due.since(clocks.monotonic()).milliseconds.rounded(.up)))
             // A change of size interrupts the wait, and the loop draws again.
-            if poll(&polled, 1, wait) > 0 {
+            if poll(&polled, 2, wait) > 0, polled[0].revents != 0 {
                 guard let keys = Terminal.keys() else { return }
                 for key in keys {
                     switch screen.press(key) {

@@ -38,6 +38,7 @@ struct WyomingCommand: ParsableCommand {
         guard (1...256).contains(connections) else { throw ValidationError("--connections must be 1 to 256") }
         guard (0...1).contains(threshold), (0...1).contains(wakeThreshold) else { throw ValidationError("--threshold and --wake-threshold must be 0 to 1") }
         if let uri, WyomingAddress(uri) == nil { throw ValidationError("--uri '\(uri)': write unix:///PATH or tcp://HOST:PORT") }
+        guard uri != nil || environment("LISTEN_FDS") != nil else { throw ValidationError("give --uri: where to listen") }
         _ = try settings()
     }
 
@@ -65,7 +66,7 @@ struct WyomingCommand: ParsableCommand {
             var listeners = try ServiceManager.passedDescriptors().map(\.descriptor)
             var own: WyomingAddress?
             if listeners.isEmpty {
-                guard let uri, let address = WyomingAddress(uri) else { throw ValidationError("give --uri: where to listen") }
+                guard let uri, let address = WyomingAddress(uri) else { throw JouledError(.init("joulectl.no-listener"), "systemd passed no sockets: give --uri") }
                 listeners = [try address.listen()]
                 own = address
             }

@@ -17,7 +17,7 @@ import Wyoming
 /// A parser of what comes from outside, fed with bytes that may be anything. A trap or a hang is a defect; an error is the answer
 /// that bad input gets.
 public enum FuzzTarget: String, CaseIterable, Sendable {
-    case varlink, frames, json, configuration, policy, manifest, profile, scenario, sysfs, state, energy, ledger, handover, onnx, idl, journal, habit, gates, history, recording, wyoming
+    case varlink, frames, json, configuration, policy, manifest, profile, scenario, sysfs, state, energy, ledger, handover, onnx, idl, journal, habit, gates, history, recording, wyoming, npz
 
     /// Runs the parser on `bytes`.
     public func run(_ bytes: [UInt8]) {
@@ -42,6 +42,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         case .history: for line in bytes.split(separator: 0x0A) { _ = HistoryRecord.check(Array(line)) }
         case .recording: Self.recording(bytes)
         case .wyoming: Self.wyoming(bytes)
+        case .npz: Self.npz(bytes)
         case .idl: _ = try? VarlinkDefinition(parsing: Self.text(bytes))
         }
     }
@@ -170,6 +171,11 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
             }
             precondition(parser.pending <= 16 << 10 + 64 << 10 + 1 << 20 + bytes.count)
         }
+    }
+
+    private static func npz(_ bytes: [UInt8]) {
+        guard let arrays = try? NumpyFile.parse(bytes, "fuzz.npz") else { return }
+        for array in arrays.values { precondition(array.floats.count == array.count && array.integers.count == array.count, "\(array.shape)") }
     }
 
     private static func onnx(_ bytes: [UInt8]) {

@@ -1,0 +1,35 @@
+import Glibc
+
+/// Where the ONNX Runtime library is.
+public enum RuntimeLibrary {
+    private static let installed = "/usr/lib/jouled/libonnxruntime.so.1"
+
+    /// The installed library, else what `make setup` put into the clone that this program was built in; the installed one's path
+    /// where there is neither.
+    public static let standard: String = access(installed, R_OK) == 0 ? installed : built() ?? installed
+
+    /// Looks into the program's own directory and those that it lies in.
+    private static func built() -> String? {
+        var directory = ownDirectory
+        while let slash = directory.lastIndex(of: "/") {
+            let libraries = directory + "/.deps/lib"
+            if let stream = opendir(libraries) {
+                defer { closedir(stream) }
+                while let entry = readdir(stream) {
+                    let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+                    if name.hasPrefix("libonnxruntime.so") { return libraries + "/" + name }
+                }
+            }
+            directory = String(directory[..<slash])
+        }
+        return nil
+    }
+
+    /// The directory of this program.
+    public static var ownDirectory: String {
+        var path = [CChar](repeating: 0, count: 4096)
+        let count = readlink("/proc/self/exe", &path, path.count - 1)
+        let own = String(decoding: path.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        return String(own[..<(own.lastIndex(of: "/") ?? own.startIndex)])
+    }
+}
