@@ -165,6 +165,12 @@ struct BrokenPartsTests {
         }
     }
 
+    @Test("A runtime library that is not there is told at start")
+    func absentLibrary() throws {
+        let daemon = try DaemonHarness { $0.runtime = "/nonexistent/libonnxruntime.so" }
+        #expect(daemon.journalHas("/nonexistent/libonnxruntime.so: No such file or directory; no model can be served"))
+    }
+
     @Test("A configuration with a typo keeps the daemon from starting, and is named", arguments: ["[limits]\nstrems = 3", "[limits]\nstreams = \"many\"", "nonsense"])
     func configuration(text: String) throws {
         let daemon = try DaemonHarness { settings in
