@@ -288,11 +288,12 @@ public final class StreamConnection {
     }
 
     /// Sends END, where that was not done, and delivers events until the daemon closes the stream.
-    /// - Throws: `.disconnected` if the daemon closed it without having answered END, and told no error: then results are missing.
+    /// - Throws: `.interrupted` if a second signal ended the wait, `.disconnected` if the daemon closed it without having answered END, and told no error: then results are missing.
     public func finish(_ handle: (StreamEvent) throws(JouledError) -> Bool) throws(JouledError) {
         end()
         let outcome = try pump(until: .closed, handle)
-        guard outcome != .stopped, outcome != .interrupted, !hasError, !isComplete else { return }
+        guard outcome != .stopped, !hasError, !isComplete else { return }
+        if outcome == .interrupted { throw JouledError(.interrupted, "interrupted before jouled answered all samples") }
         let reason = closingReason.map { ": \($0)" } ?? " without a reason"
         throw JouledError(.disconnected, "jouled closed the stream before all samples were answered\(reason)")
     }

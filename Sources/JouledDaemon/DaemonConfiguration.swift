@@ -207,7 +207,7 @@ extension DaemonConfiguration {
         let table = try document.root.optionalTable("policy")
         guard table != nil || defaults else { return }
         func problem(_ key: String, _ message: String) -> JouledError {
-            table?.error(key, message) ?? JouledError(.invalidValue, "\(document.file): policy.\(key) is not set, and by the built-in default there is \(message)")
+            table?.error(key, message) ?? JouledError(.invalidValue, "\(message) (policy.\(key) is the built-in default, for \(document.file) does not set it)")
         }
         var status = stat()
         guard stat(policyDirectory, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {

@@ -132,12 +132,19 @@ struct CommandLineTests {
     @Test("A daemon that does not answer is told within the limit, and a file is told from a socket")
     func hanging() throws {
         let daemon = try DaemonHarness()
-        daemon.process.signal(SIGSTOP)
         defer { daemon.process.signal(SIGCONT) }
+        let stuck = try daemon.joulectl(["stream", "silero-vad", "--pace"], name: "stuck", input: Installation.speech)
+        #expect(eventually { !daemon.directory.text(of: "stuck.out").isEmpty })
+        daemon.process.signal(SIGSTOP)
+        stuck.signal(SIGINT)
         let before = SystemClocks().monotonic()
         let run = try run(["status", "--socket", daemon.socket], in: daemon.directory)
         #expect(run.status == 1 && run.error.contains("jouled does not answer: io.jouled.Power.GetStatus"), "\(run)")
         #expect(SystemClocks().monotonic().since(before) < Seconds(20))
+        // Results are waited for, until somebody insists.
+        #expect(stuck.exitStatus == nil)
+        stuck.signal(SIGINT)
+        #expect(stuck.wait(atMost: Seconds(10)) == 1 && daemon.directory.text(of: "stuck.err").contains("interrupted before"))
         let file = try self.run(["status", "--socket", daemon.directory("jouled.toml")], in: daemon.directory)
         #expect(file.status == 1 && file.error.contains("it is not a socket"), "\(file)")
     }

@@ -26,6 +26,19 @@ import Units
         #expect(error?.code == .unusableData)
     }
 
+    /// The archives are those of the fuzzer.
+    @Test func archivesAreReadAndImpossibleOnesRefused() throws {
+        let folder = RuntimeFixture.root + "/Tests/Fuzz/Corpus/npz/"
+        for name in ["stored", "deflated", "zip64"] {
+            let arrays = try NumpyFile.load(folder + name + ".npz")
+            #expect(arrays["x"]?.shape == [2, 3] && arrays["x"]?.floats == [0, 1, 2, 3, 4, 5] && arrays["labels"]?.integers == [0, 1], "\(name)")
+        }
+        for name in ["negative-entries.npz", "far-directory.npz", "far-record.npz", "negative-record.npz", "shape.npy"] {
+            let error = #expect(throws: JouledError.self) { try NumpyFile.load(folder + name) }
+            #expect(error?.code == .unusableData && error?.message.contains(name) == true, "\(name): \(String(describing: error))")
+        }
+    }
+
     @Test func sequencesStartWhereTheNumberChanges() throws {
         let data = try Dataset(path: "d", arrays: [
             "x": NumpyArray(shape: [5, 1], values: .float([1, 2, 3, 4, 5])), "sequence": NumpyArray(shape: [5], values: .integer([0, 0, 1, 1, 0])),
