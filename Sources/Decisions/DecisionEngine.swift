@@ -24,6 +24,7 @@ public struct DecisionEngine: Sendable {
     var attribution = BatteryAttribution()
     var twilight = Twilight()
     var fallingCharge = FallingCharge()
+    var lookAverage = LookAverage()
     var wasOnline = false
     var pluggedAt: MonotonicTime?
     var forecaster = RestForecaster()

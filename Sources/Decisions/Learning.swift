@@ -109,9 +109,15 @@ extension DecisionEngine {
         if online != wasOnline { pluggedAt = time }
         wasOnline = online
         // Readings so soon after a plug are averages over both sides of it; a sun or a charger hides what the rest takes.
-        guard usage.metered == nil, !online, pluggedAt.map({ time.since($0) >= Self.settling }) ?? true else { return }
-        let isHidden = twilight.hides(&attribution, sun: forecaster.showsSun, mayShine: forecaster.isCharging, at: time)
-        if !isHidden { attribution.observe(draw: look.draw, profiled: look.running, noise: look.noise, priors: priors(look.running), at: time) }
+        guard usage.metered == nil, !online, pluggedAt.map({ time.since($0) >= Self.settling }) ?? true else {
+            lookAverage = LookAverage()
+            return
+        }
+        if twilight.hides(&attribution, sun: forecaster.showsSun, mayShine: forecaster.isCharging, at: time) {
+            lookAverage = LookAverage()
+        } else if let look = lookAverage.add(look) {
+            attribution.observe(draw: look.draw, profiled: look.running, noise: look.noise, priors: priors(look.running), at: time)
+        }
         for unit in attribution.knownUnits {
             guard let known = attribution.factor(of: unit) else { continue }
             energy.adopt(unit: unit, factor: known.factor, variance: known.variance, at: time)

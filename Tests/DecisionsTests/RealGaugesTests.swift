@@ -1,4 +1,5 @@
 import EnergyModel
+import JouledTestKit
 import Planner
 import PowerPolicy
 import Testing
@@ -56,6 +57,28 @@ struct RealGaugesTests {
         }
         let scale = engine.energy.scale(of: "cpu")
         #expect(abs(scale.factor - 0.9) < 0.1 && scale.variance < 0.01, "\(scale)")
+    }
+
+    /// A burst every three seconds, which the gauge shows a second late.
+    @Test("A gauge that lags behind bursts does not make inference cheap")
+    func bursts() throws {
+        var engine = Ahead.engine(hours: 10)
+        var random = SeededGenerator(seed: 11)
+        var before = 0.0
+        for second in 0..<3600 {
+            // Streams come and go every two minutes, so that there is something to tell it by.
+            let burst = second % 3 == 0 ? (second / 120 % 2 == 0 ? 1.5 : 0.3) : 0
+            var usage = DecisionEngine.Usage(span: Seconds(1), profiled: [.init(unit: "cpu", energy: Joules(burst))], drawError: Watts(0.02))
+            usage.running = usage.profiled
+            engine.observe(
+                .init(
+                    battery: .init(energy: Joules(9000 - Double(second)), full: Joules(10_000), error: Joules(1)),
+                    draw: Watts(0.6 * (1 + 0.02 * random.normal()) + before), acOnline: false, temperature: nil, takenAt: Ahead.time(Double(second))),
+                usage: usage, wall: WallTime(secondsSince1970: Double(second)), utcOffset: .zero)
+            before = burst
+        }
+        let factor = try #require(engine.attribution.factor(of: "cpu"))
+        #expect(abs(factor.factor - 1) < 0.2, "\(factor)")
     }
 
     @Test("A goal by time of day is as old as its day, not as its policy")
