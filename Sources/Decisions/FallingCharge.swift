@@ -5,15 +5,6 @@ import Units
 ///
 /// Charge is shown in steps, so only from one change of what is shown to another is it known how much was drawn.
 struct FallingCharge: Sendable {
-    /// The battery's power over `span` up to now, and what the profiles say ran meanwhile, by unit.
-    struct Look: Sendable {
-        var draw: Watts
-        /// One standard deviation of `draw`.
-        var noise: Watts
-        var running: [(unit: String, watts: Watts)]
-        var span: Seconds
-    }
-
     /// Steps are counted together for at least this long: when a gauge that is read every minute changed is known to a minute.
     static let least = Seconds(300)
     private var anchor: (at: MonotonicTime, energy: Joules)?
@@ -21,7 +12,7 @@ struct FallingCharge: Sendable {
     private var ran: [String: Joules] = [:]
 
     /// - Returns: nil until the charge has fallen by a step.
-    mutating func look(_ reading: DecisionEngine.Reading, running: [(unit: String, watts: Watts)], span: Seconds) -> Look? {
+    mutating func look(_ reading: DecisionEngine.Reading, running: [(unit: String, watts: Watts)], span: Seconds) -> BatteryLook? {
         guard let energy = reading.battery?.energy, !reading.acOnline else {
             self = FallingCharge()
             return nil
@@ -48,7 +39,7 @@ struct FallingCharge: Sendable {
         }
         let drawn = from.energy - energy
         let late = now.since(before.at)
-        return Look(
+        return BatteryLook(
             draw: drawn / passed, noise: (drawn / passed) * min(1, late / passed), running: ran.keys.sorted().map { ($0, (ran[$0] ?? .zero) / passed) },
             span: passed)
     }

@@ -6,10 +6,10 @@ import Units
 extension DecisionEngine {
     /// After a plug event a gauge's averages take so long to be of one side of it alone.
     static let settling = Seconds(30)
-    /// What was learned before a restart may have changed since: never surer than 5 %.
+    /// What the battery taught before a restart may have changed since: never surer than 5 %.
     static let leastPriorVariance = 0.05 * 0.05
-    /// A profile that a meter made, on this device as profiles are made, is right to within a quarter.
-    static let meteredPriorVariance = 0.25 * 0.25
+    /// What a meter says, in a profile or of the time before a restart, is right to within a quarter: it may feed more than it should.
+    static let meteredPriorDeviation = 0.25
 
     /// What inference did between two looks at the battery, as far as the caller can tell.
     public struct Usage: Sendable, Equatable {
@@ -94,8 +94,9 @@ extension DecisionEngine {
     }
 
     /// The battery's power with what ran meanwhile: as the gauge says, or by how its charge fell.
-    private mutating func look(_ reading: Reading, _ usage: Usage) -> FallingCharge.Look? {
+    private mutating func look(_ reading: Reading, _ usage: Usage) -> BatteryLook? {
         if let draw = reading.draw {
+            fallingCharge = FallingCharge()
             return .init(draw: draw, noise: usage.drawError, running: running(usage), span: usage.span)
         }
         return fallingCharge.look(reading, running: running(usage), span: usage.span)
@@ -105,7 +106,7 @@ extension DecisionEngine {
         usage.profiled.reduce(.zero) { $0 + $1.energy * energy.scale(of: $1.unit).factor }
     }
 
-    private mutating func learn(_ usage: Usage, _ look: FallingCharge.Look, online: Bool, at time: MonotonicTime) {
+    private mutating func learn(_ usage: Usage, _ look: BatteryLook, online: Bool, at time: MonotonicTime) {
         if online != wasOnline { pluggedAt = time }
         wasOnline = online
         // Readings so soon after a plug are averages over both sides of it; a sun or a charger hides what the rest takes.
@@ -115,7 +116,8 @@ extension DecisionEngine {
         }
         if twilight.hides(&attribution, sun: forecaster.showsSun, mayShine: forecaster.isCharging, at: time) {
             lookAverage = LookAverage()
-        } else if let look = lookAverage.add(look) {
+        } else {
+            guard let look = lookAverage.add(look) else { return }
             attribution.observe(draw: look.draw, profiled: look.running, noise: look.noise, priors: priors(look.running), at: time)
         }
         for unit in attribution.knownUnits {
@@ -131,13 +133,16 @@ extension DecisionEngine {
             let scale = energy.scale(of: share.unit)
             // What CPU time says is no better than not to know.
             if let basis = scale.basis, basis > .modelled {
-                priors[share.unit] = .init(factor: scale.factor, variance: max(scale.variance, Self.leastPriorVariance))
+                let least = basis == .metered ? Self.meteredVariance(scale.factor) : Self.leastPriorVariance
+                priors[share.unit] = .init(factor: scale.factor, variance: max(scale.variance, least))
             } else if placements.values.allSatisfy({ $0.option.map { $0.plan.unit != share.unit || $0.profile.basis == .metered } ?? true }) {
-                priors[share.unit] = .init(factor: 1, variance: Self.meteredPriorVariance)
+                priors[share.unit] = .init(factor: 1, variance: Self.meteredVariance(1))
             }
         }
         return priors
     }
+
+    private static func meteredVariance(_ factor: Double) -> Double { meteredPriorDeviation * meteredPriorDeviation * factor * factor }
 
     /// Without any meter a unit's factor is what its CPU time is to the profile's.
     private mutating func learnFromTime(_ usage: Usage, _ reading: Reading) {
@@ -154,7 +159,9 @@ extension DecisionEngine {
     public var inferencePower: (watts: Watts, deviation: Watts) {
         let running = runningPower()
         // Without a meter, factors err together: their covariance is in the attribution.
-        if running.profiled.contains(where: { energy.scale(of: $0.unit).basis == .battery }) { return attribution.power(of: running.profiled) }
+        // Before it has seen all units, as after a restart, it knows less than the model.
+        let isTold = running.profiled.allSatisfy { attribution.factor(of: $0.unit) != nil }
+        if isTold, running.profiled.contains(where: { energy.scale(of: $0.unit).basis == .battery }) { return attribution.power(of: running.profiled) }
         var variance = 0.0
         for share in running.profiled {
             let own = share.watts.value * share.watts.value

@@ -14,7 +14,7 @@ struct LookAverage: Sendable {
     private var ran: [String: Joules] = [:]
 
     /// - Returns: the mean over all looks since the last that was returned, once they span `least`.
-    mutating func add(_ look: FallingCharge.Look) -> FallingCharge.Look? {
+    mutating func add(_ look: BatteryLook) -> BatteryLook? {
         guard look.draw.isFinite, look.noise.isFinite else { return nil }
         // A look that speaks for no time is the first, of a device without inference: as it is.
         guard look.span.value > 0 else { return look }
@@ -25,7 +25,7 @@ struct LookAverage: Sendable {
         for share in look.running { ran[share.unit, default: .zero] += share.watts * look.span }
         guard span >= Self.least else { return nil }
         defer { self = LookAverage() }
-        return FallingCharge.Look(
+        return BatteryLook(
             draw: drawn / span, noise: Joules(variance.squareRoot()) / span, running: ran.keys.sorted().map { ($0, (ran[$0] ?? .zero) / span) }, span: span)
     }
 }

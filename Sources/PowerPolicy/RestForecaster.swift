@@ -13,8 +13,9 @@ public struct RestForecaster: Sendable {
     /// Weight of a day's harvest on the next day, and of a mirrored or assumed one on the same day.
     static let repeated = 0.85
     static let mirrored = 0.75
-    /// A sun is noticed so long after it rose, in seconds, and no sun is taken to have risen before five.
+    /// A sun is noticed so long after it rose, in seconds.
     static let unnoticed = 2100.0
+    /// What has been low for so long, in seconds, is no odd reading.
     static let certain = 900.0
     /// Where a sun that rises between four and nine is taken to be highest at twelve; at other times the clock shows no local
     /// time, and the day is taken to have eleven hours.
@@ -46,6 +47,7 @@ public struct RestForecaster: Sendable {
     static let calmShare = 0.4
     /// Variance of the present level by jitter alone, relative to that of single readings.
     static let jitterShare = 0.4
+    /// Quarters of hours that the median is of: a day of them, so that a load that changed for good rules after half of one.
     static let memory = 96
     private var recent: Average
     private var long: Average

@@ -59,6 +59,18 @@ struct RealGaugesTests {
         #expect(abs(scale.factor - 0.9) < 0.1 && scale.variance < 0.01, "\(scale)")
     }
 
+    @Test("What inference draws is told by what was learned before a restart, from the first moment on")
+    func restartedPower() {
+        var known = EnergyModel()
+        known.adopt(unit: "cpu", factor: 0.5, variance: 0.0004)
+        var engine = Ahead.engine(hours: 10)
+        engine.restore(known)
+        engine.open(Ahead.request(1), at: Ahead.time(0))
+        _ = engine.decide(because: .streamOpened, at: Ahead.time(0), wall: WallTime(secondsSince1970: 0), utcOffset: .zero)
+        let profiled = engine.runningPower().profiled.reduce(0) { $0 + $1.watts.value }
+        #expect(profiled > 0 && abs(engine.inferencePower.watts.value / profiled - 0.5) < 1e-9)
+    }
+
     /// A burst every three seconds, which the gauge shows a second late.
     @Test("A gauge that lags behind bursts does not make inference cheap")
     func bursts() throws {
