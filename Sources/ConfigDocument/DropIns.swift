@@ -13,15 +13,7 @@ extension ConfigDocument {
     ///
     /// A link to /dev/null masks nothing here, for there is only one directory; it is passed over.
     public static func dropIns(of path: String) -> [String] {
-        guard let stream = opendir(path + ".d") else { return [] }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self) }
-            if name.hasSuffix(".toml"), !name.hasPrefix(".") { names.append(name) }
-        }
-        // By bytes, as strcmp does, whatever the locale.
-        names.sort { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+        let names = (DirectoryTree.names(in: path + ".d") ?? []).filter { $0.hasSuffix(".toml") && !$0.hasPrefix(".") }
         return names.map { "\(path).d/\($0)" }.filter { file in
             var target = stat()
             return stat(file, &target) != 0 || target.st_mode & S_IFMT != S_IFCHR

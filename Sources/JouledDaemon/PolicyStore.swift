@@ -32,16 +32,7 @@ public struct PolicyStore: Sendable {
 
     /// Names of the files, sorted.
     public func names() -> [String] {
-        guard let stream = opendir(directory) else { return [] }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let file = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if file.hasSuffix(".toml"), !file.hasPrefix(".") { names.append(String(file.dropLast(5))) }
-        }
-        return names.sorted()
+        (DirectoryTree.names(in: directory) ?? []).filter { $0.hasSuffix(".toml") && !$0.hasPrefix(".") }.map { String($0.dropLast(5)) }
     }
 
     public func list() -> [Listed] {

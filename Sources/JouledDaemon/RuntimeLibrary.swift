@@ -1,4 +1,5 @@
 import Glibc
+import Units
 
 /// Where the ONNX Runtime library is.
 public enum RuntimeLibrary {
@@ -13,13 +14,7 @@ public enum RuntimeLibrary {
         var directory = ownDirectory
         while let slash = directory.lastIndex(of: "/") {
             let libraries = directory + "/.deps/lib"
-            if let stream = opendir(libraries) {
-                defer { closedir(stream) }
-                while let entry = readdir(stream) {
-                    let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-                    if name.hasPrefix("libonnxruntime.so") { return libraries + "/" + name }
-                }
-            }
+            if let name = DirectoryTree.names(in: libraries)?.first(where: { $0.hasPrefix("libonnxruntime.so") }) { return libraries + "/" + name }
             directory = String(directory[..<slash])
         }
         return nil

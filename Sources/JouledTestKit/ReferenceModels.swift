@@ -11,7 +11,7 @@ public enum ReferenceModels {
 
     private static let unpacked: TemporaryDirectory = {
         // A global is never released, so that its directory must go otherwise.
-        atexit { TemporaryDirectory.remove(ReferenceModels.unpacked.path) }
+        atexit { DirectoryTree.remove(ReferenceModels.unpacked.path) }
         return TemporaryDirectory()
     }()
 

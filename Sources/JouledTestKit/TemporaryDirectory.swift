@@ -1,4 +1,5 @@
 import Glibc
+import Units
 
 /// A directory of its own below /tmp, removed with all that is in it when this object goes.
 ///
@@ -12,7 +13,7 @@ public final class TemporaryDirectory: Sendable {
         path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    deinit { Self.remove(path) }
+    deinit { DirectoryTree.remove(path) }
 
     /// The path of `file` below this directory.
     public func callAsFunction(_ file: String) -> String { "\(path)/\(file)" }
@@ -61,24 +62,6 @@ public final class TemporaryDirectory: Sendable {
 
     /// Names in a directory, without `.` and `..`, sorted.
     public static func names(in directory: String) -> [String] {
-        guard let stream = opendir(directory) else { return [] }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-            if name != "." && name != ".." { names.append(name) }
-        }
-        return names.sorted()
-    }
-
-    static func remove(_ path: String) {
-        var status = stat()
-        guard lstat(path, &status) == 0 else { return }
-        if status.st_mode & S_IFMT == S_IFDIR {
-            for name in names(in: path) { remove("\(path)/\(name)") }
-            rmdir(path)
-        } else {
-            unlink(path)
-        }
+        DirectoryTree.names(in: directory) ?? []
     }
 }

@@ -111,17 +111,9 @@ public struct ModelStore: Hashable, Sendable {
 
     /// The entries that are not hidden, sorted by bytes.
     private func entries(of path: String) throws(JouledError) -> [String] {
-        guard let stream = opendir(path) else {
+        guard let names = DirectoryTree.names(in: path) else {
             throw JouledError(.unreadableModel, "\(path): \(String(cString: strerror(errno)))")
         }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if !name.hasPrefix(".") { names.append(name) }
-        }
-        return names.sorted()
+        return names.filter { !$0.hasPrefix(".") }
     }
 }

@@ -30,7 +30,7 @@ extension ModelStore {
             if mkdir(path, 0o755) == 0 { made.append(path) } else if errno != EEXIST { throw Self.failure(path) }
         }
         let staging = "\(parent)/.publishing-\(getpid())"
-        Self.remove(staging)
+        DirectoryTree.remove(staging)
         do throws(JouledError) {
             guard mkdir(staging, 0o755) == 0 else { throw Self.failure(staging) }
             var numbered = manifest
@@ -55,7 +55,7 @@ extension ModelStore {
             }
             return try load(manifest.name, version: numbered.version)
         } catch {
-            Self.remove(staging)
+            DirectoryTree.remove(staging)
             // Directories that were made for this go with it, unless somebody else has put something there.
             for path in made.reversed() { rmdir(path) }
             throw error
@@ -71,18 +71,12 @@ extension ModelStore {
         }
         let hidden = "\(root)/\(name)/.removing-\(getpid())-\(version)"
         guard rename(directory, hidden) == 0 else { throw Self.failure(directory) }
-        Self.remove(hidden)
+        DirectoryTree.remove(hidden)
     }
 
     private func nextVersion(of name: String) throws(JouledError) -> Int {
-        guard let stream = opendir(root + "/" + name) else { throw Self.failure(root + "/" + name) }
-        defer { closedir(stream) }
-        var highest = 0
-        while let entry = readdir(stream) {
-            let text = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self) }
-            highest = max(highest, Names.version(text) ?? 0)
-        }
-        return highest + 1
+        guard let names = DirectoryTree.names(in: root + "/" + name) else { throw Self.failure(root + "/" + name) }
+        return names.reduce(0) { max($0, Names.version($1) ?? 0) } + 1
     }
 
     private static func failure(_ path: String) -> JouledError {
@@ -101,17 +95,5 @@ extension ModelStore {
             rest = rest.dropFirst(count)
         }
         guard fsync(descriptor) == 0 else { throw failure(path) }
-    }
-
-    /// Removes a directory of plain files; what is not there is no error.
-    private static func remove(_ directory: String) {
-        guard let stream = opendir(directory) else { return }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            names.append(withUnsafeBytes(of: &entry.pointee.d_name) { bytes in String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self) })
-        }
-        closedir(stream)
-        for name in names where name != "." && name != ".." { unlink(directory + "/" + name) }
-        rmdir(directory)
     }
 }

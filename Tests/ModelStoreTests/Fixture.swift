@@ -15,7 +15,7 @@ final class TemporaryStore {
         root = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    deinit { Self.remove(root) }
+    deinit { DirectoryTree.remove(root) }
 
     /// Writes a bundle and returns its directory.
     @discardableResult
@@ -34,23 +34,6 @@ final class TemporaryStore {
         let file = try #require(fopen(path, "w"))
         defer { fclose(file) }
         #expect(fwrite(bytes, 1, bytes.count, file) == bytes.count)
-    }
-
-    private static func remove(_ path: String) {
-        if let stream = opendir(path) {
-            while let entry = readdir(stream) {
-                let name = withUnsafeBytes(of: &entry.pointee.d_name) {
-                    String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-                }
-                guard name != ".", name != ".." else { continue }
-                var status = stat()
-                let inner = path + "/" + name
-                lstat(inner, &status)
-                if status.st_mode & S_IFMT == S_IFDIR { remove(inner) } else { unlink(inner) }
-            }
-            closedir(stream)
-        }
-        rmdir(path)
     }
 }
 

@@ -45,28 +45,7 @@ final class Demonstration {
         _ = daemon?.wait(atMost: Seconds(2))
         streams = []
         daemon = nil
-        Self.removeTree(directory)
-    }
-
-    /// Removes a directory with all that is in it, following no links.
-    private static func removeTree(_ path: String) {
-        for name in names(in: path) {
-            let inner = "\(path)/\(name)"
-            var status = stat()
-            if lstat(inner, &status) == 0, status.st_mode & S_IFMT == S_IFDIR { removeTree(inner) } else { unlink(inner) }
-        }
-        rmdir(path)
-    }
-
-    private static func names(in directory: String) -> [String] {
-        guard let stream = opendir(directory) else { return [] }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-            if name != ".", name != ".." { names.append(name) }
-        }
-        return names
+        DirectoryTree.remove(directory)
     }
 
     // MARK: Set-up
