@@ -18,10 +18,15 @@ public struct LatencyModel: Sendable {
 
     private var scales: [String: Scale] = [:]
     private var times: [String: MonotonicTime] = [:]
+    /// Units whose latest ratio was beyond `plausible`.
+    private var odd: Set<String> = []
 
     /// Variance gained per second: a slow-down may change by 5 % in ten minutes.
     static let driftPerSecond = 0.05 * 0.05 / 600
     static let priorVariance = 0.25
+    /// A unit that is slower or faster than this is as slow or as fast as the bound; one run alone that says so is taken for
+    /// an accident, such as a clock that jumped.
+    static let plausible = 0.01...100.0
 
     public init() {}
 
@@ -44,7 +49,13 @@ public struct LatencyModel: Sendable {
     /// Learns from runs that took `ratio` times their profiled latency on average.
     /// - Parameter error: one standard deviation of `ratio`.
     public mutating func observe(unit: String, ratio: Double, error: Double, at time: MonotonicTime) {
-        guard ratio.isFinite, ratio > 0.01, ratio < 100, error.isFinite, error > 0 else { return }
+        guard ratio.isFinite, ratio > 0, error.isFinite, error > 0 else { return }
+        if Self.plausible.contains(ratio) {
+            odd.remove(unit)
+        } else if odd.insert(unit).inserted {
+            return
+        }
+        let ratio = min(max(ratio, Self.plausible.lowerBound), Self.plausible.upperBound)
         var scale = scale(of: unit)
         let elapsed = times[unit].map { max(0, time.since($0).value) } ?? 0
         times[unit] = time

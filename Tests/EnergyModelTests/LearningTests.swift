@@ -154,6 +154,20 @@ struct LearningTests {
         #expect(model.scale(of: "cpu").factor.isFinite)
     }
 
+    @Test("A unit that is stuck is believed to be as slow as can be told, one odd run is not", arguments: [99.0, 100, 150, 1e6])
+    func stuckUnit(ratio: Double) {
+        var model = LatencyModel()
+        for step in 0..<10 { model.observe(unit: "cpu", ratio: 1, error: 0.05, at: time(Double(step) * 60)) }
+        var once = model
+        once.observe(unit: "cpu", ratio: 1e6, error: 0.5, at: time(600))
+        for step in 11..<20 { once.observe(unit: "cpu", ratio: step % 2 == 0 ? 1e6 : 1, error: 0.5, at: time(Double(step) * 60)) }
+        #expect(once.scale(of: "cpu").factor == 1)
+        for step in 10..<14 { model.observe(unit: "cpu", ratio: ratio, error: 0.05, at: time(Double(step) * 60)) }
+        #expect(abs(model.scale(of: "cpu").factor / min(ratio, 100) - 1) < 0.02, "\(model.scale(of: "cpu"))")
+        for step in 14..<18 { model.observe(unit: "cpu", ratio: 1, error: 0.05, at: time(Double(step) * 60)) }
+        #expect(abs(model.scale(of: "cpu").factor - 1) < 0.1, "\(model.scale(of: "cpu"))")
+    }
+
     private func learned(_ seed: UInt64) -> EnergyModel {
         var random = SeededGenerator(seed: seed)
         var model = EnergyModel()
