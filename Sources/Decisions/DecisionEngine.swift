@@ -226,7 +226,7 @@ public struct DecisionEngine: Sendable {
             }
             placement.option = chosen
             placement.reason = assignment.reason + gateText(placement)
-            placement.runnerUp = assignment.runnerUp.map(Self.text) ?? ""
+            placement.runnerUp = assignment.runnerUp.map { Self.text($0, outcome.limits) } ?? ""
             placement.isPlaced = true
             placements[assignment.stream] = placement
         }
@@ -267,11 +267,17 @@ public struct DecisionEngine: Sendable {
         return .init(outlook: outlook, rest: forecaster.baseLoad, restDeviation: forecaster.baseDeviation)
     }
 
-    private static func text(_ runnerUp: Plan.RunnerUp) -> String {
+    private static func text(_ runnerUp: Plan.RunnerUp, _ limits: PlanLimits) -> String {
         let option = runnerUp.option
-        let sign = runnerUp.powerDifference.value >= 0 ? "+" : ""
-        return "\(option.variant) on \(option.unit), cadence \(option.cadence), coalescing \(option.coalescing)"
-            + " (utility \(decimal(runnerUp.utilityDifference, places: 4)), power \(sign)\(runnerUp.powerDifference))"
+        func signed(_ value: Double, _ text: String) -> String { (value >= 0 ? "+" : "") + text }
+        let utility = signed(runnerUp.utilityDifference, decimal(runnerUp.utilityDifference, places: 4)) + (limits.energyPrice > 0 ? " once its energy is paid for" : "")
+        var text = "\(option.words) (quality \(decimal(option.quality, places: 3)), power \(signed(runnerUp.powerDifference.value, "\(runnerUp.powerDifference)")), utility \(utility)"
+        if let left = runnerUp.dwell {
+            text += "; the stream may change again in \(left)"
+        } else if runnerUp.changeCost > 0, runnerUp.utilityDifference > 0 {
+            text += ", less than a change must gain"
+        }
+        return text + ")"
     }
 
     private static func change(_ id: UInt64, _ placement: Placement, to chosen: RunOption?) -> Change? {

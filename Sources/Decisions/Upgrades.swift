@@ -123,15 +123,17 @@ extension DecisionEngine {
             if bytes > room { list.append(.memory(missingBytes: bytes - room)) }
         }
         let gain = plan.quality - (current?.quality ?? 0)
-        if limits.energyPrice > 0, gain > 0, rules.weight * gain <= limits.energyPrice * more.value {
-            list.append(.weight(needed: limits.energyPrice * more.value / gain, weight: rules.weight))
+        let isVariant = current.map { !plan.sameArtefact(as: $0) } ?? true
+        let cost = current == nil || !placement.isPlaced ? 0 : isVariant ? limits.switchCost : limits.retimeCost
+        // What a change must gain is not there to pay for energy.
+        let net = gain > cost ? gain - cost : gain
+        if limits.energyPrice > 0, net > 0, rules.weight * net <= limits.energyPrice * more.value {
+            list.append(.weight(needed: limits.energyPrice * more.value / net, weight: rules.weight))
         }
-        if let current, placement.isPlaced {
-            let isVariant = !plan.sameArtefact(as: current)
-            let cost = isVariant ? limits.switchCost : limits.retimeCost
+        if placement.isPlaced {
             let dwelt = now.since(placement.since)
             if isVariant, dwelt < limits.minimumDwell { list.append(.dwell(left: limits.minimumDwell - dwelt)) }
-            if gain <= cost { list.append(.change(gain: gain, cost: cost)) }
+            if current != nil, gain <= cost { list.append(.change(gain: gain, cost: cost)) }
         }
         return list
     }

@@ -125,9 +125,9 @@ extension Scheduler {
         case .deadline(let needed, let allowed): "its client would have to tolerate results that are \(needed) late (now \(allowed))"
         case .floor(let needed, let floor): "its floor would have to be \(decimal(needed, places: 3)) at most (now \(decimal(floor, places: 3)))"
         case .weight(let needed, let weight):
-            "it earns less than its energy does elsewhere or later; a weight over \(scaled(needed, "")) (now \(decimal(weight, places: 2))) would pay for it"
+            "its energy buys more later; at the present price of energy a weight over \(scaled(needed, "")) (now \(decimal(weight, places: 2))) would pay for it"
         case .change(let gain, let cost): "it gains \(decimal(gain, places: 4)) of quality, and a change must gain \(decimal(cost, places: 4))"
-        case .dwell(let left): "it changed only lately and waits \(left) more"
+        case .dwell(let left): "it changed only lately and may change again in \(left)"
         case .failed: "the variant failed on this device; see the journal, then systemctl reload jouled"
         }
     }
@@ -140,6 +140,7 @@ extension Scheduler {
         case .memory: "memory for loaded variants"
         case .latency: "what its clients tolerate in lateness"
         case .floor: "floors that no affordable variant reaches"
+        case .price: "the price of energy, which is worth more later"
         }
     }
 

@@ -64,16 +64,5 @@ extension Scheduler {
         ]
     }
 
-    static func text(_ option: RunOption) -> String {
-        let cadence = option.plan.cadence == 1 ? "" : ", every \(ordinal(option.plan.cadence)) window"
-        return "\(option.plan.variant) on \(option.plan.unit)\(cadence), \(option.plan.coalescing) per wake-up"
-    }
-
-    private static func ordinal(_ number: Int) -> String {
-        switch number {
-        case 2: "2nd"
-        case 3: "3rd"
-        default: "\(number)th"
-        }
-    }
+    static func text(_ option: RunOption) -> String { option.plan.words }
 }

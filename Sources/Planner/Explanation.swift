@@ -36,6 +36,26 @@ struct Explanation {
         option < 0 ? 0 : prepared.demands[stream].options[option].power.value
     }
 
+    /// What the option earns once its energy is paid for, the cost of changing left out.
+    private func merit(_ stream: Int, _ option: Int) -> Double {
+        guard option >= 0 else { return 0 }
+        let demand = prepared.demands[stream]
+        return demand.weight * demand.options[option].quality - prepared.limits.energyPrice * power(stream, option)
+    }
+    /// What changing to the option costs more than changing to the choice, as utility.
+    private func cost(_ stream: Int, _ option: Int) -> Double {
+        let chosen = outcome.choice[stream]
+        let cost = merit(stream, option) - worth(stream, option) - (merit(stream, chosen) - worth(stream, chosen))
+        return abs(cost) > 1e-9 * prepared.demands[stream].weight ? cost : 0
+    }
+    /// How long the dwell still forbids a stream to change to the option; nil: not at all, as a change of pace, or not more than the choice.
+    private func dwell(_ stream: Int, _ option: Int) -> Seconds? {
+        let (demand, chosen) = (prepared.demands[stream], outcome.choice[stream])
+        let left = prepared.limits.minimumDwell - demand.secondsSinceSwitch
+        func penalty(_ option: Int) -> Double { Prepared.penalty(option < 0 ? nil : demand.options[option], demand, prepared.limits) }
+        return left.value > 0 && penalty(option) >= penalty(chosen) + 0.5 ? left : nil
+    }
+
     /// What stands against `stream` running `option` while the others keep their choices, with how
     /// much is missing relative to the limit; nil when it fits.
     private func obstacle(_ stream: Int, _ option: Int) -> (constraint: PlanConstraint, missing: Double, share: Double)? {
@@ -88,8 +108,7 @@ struct Explanation {
         for (stream, demand) in prepared.demands.enumerated() {
             let chosen = outcome.choice[stream]
             if chosen >= 0 { plan.utility += demand.weight * demand.options[chosen].quality }
-            let gross = chosen >= 0 ? demand.weight * demand.options[chosen].quality - prepared.limits.energyPrice * power(stream, chosen) : 0
-            plan.switchPenalty += gross - worth(stream, chosen)
+            plan.switchPenalty += merit(stream, chosen) - worth(stream, chosen)
             for option in demand.options.indices where prepared.exclusion[stream][option] == nil {
                 let more = power(stream, option) - power(stream, chosen)
                 if more > 0 { steepest = max(steepest, (worth(stream, option) - worth(stream, chosen)) / more) }
@@ -125,22 +144,20 @@ struct Explanation {
 
     private func runnerUp(_ stream: Int) -> Plan.RunnerUp? {
         let chosen = outcome.choice[stream]
-        var best: Int?
-        for option in prepared.demands[stream].options.indices
-        where option != chosen && prepared.exclusion[stream][option] == nil && obstacle(stream, option) == nil {
-            guard let leader = best else {
-                best = option
-                continue
-            }
-            let (left, right) = (worth(stream, option), worth(stream, leader))
-            if left > right || (left == right && power(stream, option) < power(stream, leader)) { best = option }
+        let others = prepared.demands[stream].options.indices.filter {
+            $0 != chosen && prepared.exclusion[stream][$0] == nil && obstacle(stream, $0) == nil
         }
-        return best.map {
+        return best(stream, others).map {
             Plan.RunnerUp(
                 option: prepared.demands[stream].options[$0],
-                utilityDifference: worth(stream, $0) - worth(stream, chosen),
+                utilityDifference: merit(stream, $0) - merit(stream, chosen), changeCost: cost(stream, $0), dwell: dwell(stream, $0),
                 powerDifference: Watts(power(stream, $0) - power(stream, chosen)))
         }
+    }
+
+    /// The option that earns most, and among equals takes least.
+    private func best(_ stream: Int, _ options: [Int]) -> Int? {
+        options.max { (merit(stream, $0), -power(stream, $0), -$0) < (merit(stream, $1), -power(stream, $1), -$1) }
     }
 
     /// What the most valuable single change that does not fit runs into; without one, what keeps
@@ -150,6 +167,7 @@ struct Explanation {
         var gain = 0.0
         var binding: PlanConstraint?
         var aside: PlanConstraint?
+        var isPricedOut = false
         for stream in prepared.demands.indices {
             let chosen = outcome.choice[stream]
             if let option = blockedUpgrade(stream), worth(stream, option) - worth(stream, chosen) > gain,
@@ -158,6 +176,7 @@ struct Explanation {
                 gain = worth(stream, option) - worth(stream, chosen)
                 binding = obstacle.constraint
             }
+            if let option = betterOption(stream), merit(stream, option) <= merit(stream, chosen) { isPricedOut = true }
             for option in prepared.demands[stream].options.indices where aside == nil {
                 guard let exclusion = prepared.exclusion[stream][option] else { continue }
                 let better = prepared.worth[stream][option] > worth(stream, chosen) + 1e-9
@@ -171,17 +190,13 @@ struct Explanation {
                 }
             }
         }
-        return binding ?? aside ?? .none
+        return binding ?? (isPricedOut ? .price : aside) ?? .none
     }
 
     // MARK: - Words
 
-    private func name(_ option: PlanOption) -> String {
-        var text = "\(option.variant) on \(option.unit)"
-        if option.cadence > 1 { text += ", 1 window in \(option.cadence)" }
-        if option.coalescing > 1 { text += ", \(option.coalescing) windows a wake-up" }
-        return text
-    }
+    /// The option and its quality.
+    private func words(_ option: PlanOption) -> String { "\(option.words) (\(decimal(option.quality, places: 3)))" }
 
     private func shortfall(_ stream: Int, _ option: Int) -> String {
         guard let obstacle = obstacle(stream, option) else { return "fits" }
@@ -202,29 +217,58 @@ struct Explanation {
         let option = demand.options[chosen]
         let quality = "quality \(decimal(option.quality, places: 3))"
         if outcome.isOverBudget {
-            return "critical: runs \(name(option)) (\(quality)), its least power, although the budget is exceeded"
+            return "critical: runs \(option.words) (\(quality)), its least power, although the budget is exceeded"
         }
-        if let upgrade = blockedUpgrade(stream) {
-            let better = demand.options[upgrade]
-            return
-                "\(quality); \(name(better)) (\(decimal(better.quality, places: 3))) \(shortfall(stream, upgrade))"
-        }
-        // Better in itself, but not by what changing costs.
-        if let current = demand.current, option.sameChoice(as: current),
-            let other = demand.options.indices.first(where: {
-                prepared.exclusion[stream][$0] == nil && demand.options[$0].quality > option.quality + 1e-9
-            })
-        {
-            let dwelling = demand.secondsSinceSwitch < prepared.limits.minimumDwell
-            let why = dwelling ? "it changed only \(demand.secondsSinceSwitch) ago" : "that gains less than a change costs"
-            return "\(quality); stays, although \(name(demand.options[other])) would give \(decimal(demand.options[other].quality, places: 3)): \(why)"
-        }
-        if let late = demand.options.indices.first(where: {
-            prepared.exclusion[stream][$0] == .latency && demand.options[$0].quality > option.quality + 1e-9
-        }) {
-            return "\(quality); \(name(demand.options[late])) would be late: \(demand.options[late].latencyP99) at p99, allowed \(demand.latencyTolerance)"
+        if let better = betterOption(stream) { return "\(quality); \(against(stream, demand, better, chosen))" }
+        // What could not run even alone.
+        let excluded = demand.options.indices.filter { prepared.exclusion[stream][$0] != nil && demand.options[$0].quality > option.quality + 1e-9 }
+        if let best = excluded.max(by: { demand.options[$0].quality < demand.options[$1].quality }), let why = against(stream, demand, excluded: best) {
+            return "\(quality); \(words(demand.options[best])) \(why)"
         }
         return "\(quality), the best it can have"
+    }
+
+    /// Of the options that could run and are better than the choice, the one that earns most.
+    private func betterOption(_ stream: Int) -> Int? {
+        let quality = outcome.choice[stream] >= 0 ? prepared.demands[stream].options[outcome.choice[stream]].quality : -.infinity
+        return best(
+            stream,
+            prepared.demands[stream].options.indices.filter {
+                prepared.exclusion[stream][$0] == nil && prepared.demands[stream].options[$0].quality > quality + 1e-9
+            })
+    }
+
+    /// Why a stream does not run `better`, which it could.
+    private func against(_ stream: Int, _ demand: StreamDemand, _ better: Int, _ chosen: Int) -> String {
+        let words = words(demand.options[better])
+        guard merit(stream, better) > merit(stream, chosen) else {
+            let more = power(stream, better) - power(stream, chosen)
+            let gain = demand.weight * (demand.options[better].quality - demand.options[chosen].quality)
+            return "\(words) takes \(Watts(more)) more, \(elsewhere(prepared.limits.energyPrice * more / gain))"
+        }
+        if obstacle(stream, better) != nil { return "\(words) \(shortfall(stream, better))" }
+        if let left = dwell(stream, better) {
+            return "\(words) has to wait: it changed only \(demand.secondsSinceSwitch) ago and may change again in \(left)"
+        }
+        if cost(stream, better) > 0 { return "\(words) gains less than a change must" }
+        return "\(words) may follow: the search for the best plan was cut short"
+    }
+
+    /// What an option's energy does elsewhere, by how much more it earns there.
+    private func elsewhere(_ times: Double) -> String {
+        let much = times < 1.05 ? "as much" : "\(decimal(times, places: times < 10 ? 1 : 0)) times as much"
+        return "energy that buys \(much) later"
+    }
+
+    /// Why an option is out of the question; nil where its figures are no use or a gate is better off asleep.
+    private func against(_ stream: Int, _ demand: StreamDemand, excluded option: Int) -> String? {
+        switch prepared.exclusion[stream][option] {
+        case .latency: "would be late: \(demand.options[option].latencyP99) at p99, allowed \(demand.latencyTolerance)"
+        case .utilization: "would take more of \(demand.options[option].unit)'s time than streams may"
+        case .memory: "would take more memory than streams may"
+        case .floor: "is below its floor of \(decimal(demand.floor, places: 3))"
+        case .invalid, .gate, nil: nil
+        }
     }
 
     private func pauseReason(_ stream: Int, _ demand: StreamDemand) -> String {
@@ -250,11 +294,15 @@ struct Explanation {
             (obstacle(stream, left)?.share ?? 0) < (obstacle(stream, right)?.share ?? 0)
         }
         if let blocked, obstacle(stream, blocked) != nil {
-            return "paused: streams worth more leave too little; its nearest option, \(name(demand.options[blocked])), \(shortfall(stream, blocked))"
+            return "paused: streams worth more leave too little; its nearest option, \(demand.options[blocked].words), \(shortfall(stream, blocked))"
         }
         if demand.secondsSinceSwitch < prepared.limits.minimumDwell {
-            return "paused: it changed only \(demand.secondsSinceSwitch) ago"
+            let left = prepared.limits.minimumDwell - demand.secondsSinceSwitch
+            return "paused: it changed only \(demand.secondsSinceSwitch) ago and may change again in \(left)"
         }
-        return "paused: \(name(demand.options[cheapest])) would earn less than it costs"
+        let best = best(stream, eligible) ?? cheapest
+        let (needed, earned) = (prepared.limits.energyPrice * power(stream, best), demand.weight * demand.options[best].quality)
+        guard needed >= earned, earned > 0 else { return "paused: \(demand.options[cheapest].words) gains less than a change must" }
+        return "paused: \(demand.options[best].words) takes \(Watts(power(stream, best))), \(elsewhere(needed / earned))"
     }
 }

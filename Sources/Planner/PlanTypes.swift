@@ -40,6 +40,12 @@ public struct PlanOption: Hashable, Sendable {
         self.loadEnergy = loadEnergy
     }
 
+    /// How people read it, e.g. `int8 on cpu, every 4th window, 2 per wake-up`.
+    public var words: String {
+        let ordinal = cadence == 2 ? "2nd" : cadence == 3 ? "3rd" : "\(cadence)th"
+        return "\(variant) on \(unit)\(cadence == 1 ? "" : ", every \(ordinal) window"), \(coalescing) per wake-up"
+    }
+
     /// Whether both run the same artefact in the same place, so that going from one to the other loads nothing.
     public func sameArtefact(as other: PlanOption) -> Bool { variant == other.variant && unit == other.unit }
     /// Whether both also keep the same time. Figures may differ: estimates move.
@@ -154,6 +160,8 @@ public enum PlanConstraint: Hashable, Sendable, CustomStringConvertible {
     case latency
     /// Only options below its floor would fit a stream.
     case floor
+    /// The energy of better options is worth more later.
+    case price
 
     public var description: String {
         switch self {
@@ -163,6 +171,7 @@ public enum PlanConstraint: Hashable, Sendable, CustomStringConvertible {
         case .memory: "memory"
         case .latency: "latency"
         case .floor: "floor"
+        case .price: "price"
         }
     }
 }
@@ -181,8 +190,13 @@ public struct Plan: Hashable, Sendable {
     /// A stream's best other choice while the other streams keep theirs.
     public struct RunnerUp: Hashable, Sendable {
         public var option: PlanOption
-        /// Its worth less the choice's, weight and switch penalties included; never above 0 in an exact plan.
+        /// Its weight x quality less the choice's, both less what their energy is worth. Above 0 in an exact plan only where
+        /// `changeCost` is not less.
         public var utilityDifference: Double
+        /// By how much utility changing to it costs more than changing to the choice, the dwell's forbidding price included.
+        public var changeCost: Double
+        /// So long the stream may not change to it, for it changed lately; nil: it may at any time.
+        public var dwell: Seconds?
         /// Its power less the choice's.
         public var powerDifference: Watts
     }

@@ -70,7 +70,8 @@ struct UpgradeTests {
     func paused() {
         let paused = engine(.fixed(Watts(0.005)), request(floor: 0.99))
         #expect(paused.placements[1]?.isPlaced == true && paused.placements[1]?.option == nil)
-        #expect(needs(paused, "int8") == [.floor(needed: 0.95, floor: 0.99)])
+        #expect(needs(paused, "int8") == [.floor(needed: 0.95, floor: 0.99), .dwell(left: Seconds(10))], "what was paused stays so for the dwell")
+        #expect(needs(paused, "int8", after: 10) == [.floor(needed: 0.95, floor: 0.99)])
         guard case .power(let missing)? = needs(paused, "fp32")?.first else { return #expect(Bool(false), "\(String(describing: needs(paused, "fp32")))") }
         #expect(abs(missing.value - 0.005) < 1e-12)
         #expect(engine(.fixed(Watts(0.005)), request(floor: 0.95)).placements[1]?.option?.plan.variant == "int8")
@@ -112,11 +113,42 @@ struct UpgradeTests {
             for case .weight(let needed, let weight) in upgrade.obstacles {
                 #expect(weight == 1)
                 let gain = upgrade.option.plan.quality - (engine.placements[1]?.option?.plan.quality ?? 0)
-                // At that weight, gain and cost are even.
-                #expect(abs(needed * gain - price * upgrade.morePower.value) < 1e-9)
+                // At that weight, what it gains over a change's least gain and its cost are even.
+                #expect(abs(needed * (gain - DecisionEngine.switchCost) - price * upgrade.morePower.value) < 1e-9)
                 #expect(needed >= 1)
             }
         }
+    }
+
+    @Test("Reason, runner-up and list agree: what is priced out is so in all three, and is not called the best")
+    func agreement() throws {
+        // A battery that falls short of fp32 by ever more, and a heavy load beside it.
+        var pricedOut = 0
+        for load in stride(from: 0.044, through: 0.06, by: 0.0005) {
+            var engine = DecisionEngine(policyName: "p", policy: PowerPolicy(kind: .lifetime(.init(end: .duration(Seconds(36000)), reserve: 0))))
+            engine.open(request(), at: Self.now)
+            for minute in 0..<30 {
+                let time = Self.now.advanced(by: Seconds(Double(minute) * 60))
+                let wall = WallTime(secondsSince1970: Double(minute) * 60)
+                engine.observe(
+                    .init(
+                        battery: .init(energy: Joules(2000 - Double(minute) * 60 * load), full: Joules(4000), error: Joules(1)), draw: Watts(load),
+                        acOnline: false, temperature: nil, takenAt: time),
+                    usage: .init(span: Seconds(60), profiled: []), wall: wall, utcOffset: .zero)
+                _ = engine.decide(because: minute == 0 ? .streamOpened : .power, at: time, wall: wall, utcOffset: .zero)
+            }
+            let placement = try #require(engine.placements[1])
+            let upgrades = engine.upgrades(of: 1, at: Self.now.advanced(by: Seconds(1740)))
+            let label = "\(load) W: \(placement.reason) | \(placement.runnerUp) | \(upgrades.map(\.obstacles))"
+            #expect(placement.reason.contains("the best it can have") == (placement.option != nil && upgrades.isEmpty), "\(label)")
+            let isPricedOut = upgrades.contains { $0.obstacles.contains { if case .weight = $0 { true } else { false } } }
+            #expect(placement.reason.contains("later") == isPricedOut, "\(label)")
+            guard isPricedOut, let upgrade = upgrades.first else { continue }
+            pricedOut += 1
+            #expect(placement.reason == "quality 0.950; fp32 on cpu, 1 per wake-up (1.000) takes \(upgrade.morePower) more, energy that buys \(placement.reason.split(separator: " ").suffix(5).joined(separator: " "))", "\(label)")
+            #expect(placement.runnerUp.isEmpty || placement.runnerUp.hasSuffix("once its energy is paid for)"), "\(label)")
+        }
+        #expect(pricedOut > 2)
     }
 
     @Test("The list is short, rises in power, ends no better than its best, and has nothing that another beats")

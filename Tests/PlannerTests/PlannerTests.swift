@@ -72,7 +72,7 @@ struct PlannerTests {
             }
             if let runnerUp = assignment.runnerUp {
                 #expect(brute.eligible(demand).contains(runnerUp.option), "seed \(seed)")
-                if !plan.isOverBudget { #expect(runnerUp.utilityDifference < 2e-7, "seed \(seed): the runner-up is better") }
+                if !plan.isOverBudget { #expect(runnerUp.utilityDifference - runnerUp.changeCost < 2e-7, "seed \(seed): the runner-up is better") }
                 #expect(
                     abs(runnerUp.powerDifference.value - runnerUp.option.power.value + (assignment.option?.power.value ?? 0)) < 1e-9,
                     "seed \(seed)")
@@ -158,10 +158,10 @@ struct PlannerTests {
         let broke = plan(0.1)
         #expect(broke.assignments.map { $0.option?.variant ?? "-" } == ["-", "-", "int8"])
         #expect(broke.isOverBudget)
-        #expect(broke.assignments[2].reason == "critical: runs int8 on cpu (quality 0.900), its least power, although the budget is exceeded")
+        #expect(broke.assignments[2].reason == "critical: runs int8 on cpu, 1 per wake-up (quality 0.900), its least power, although the budget is exceeded")
         #expect(broke.assignments[0].reason == "paused: critical streams alone take 300 mW, more than the budget")
-        #expect(plan(1.7).assignments[0].reason == "quality 0.900; fp32 on cpu (1.000) needs 600 mW more than the budget has left")
-        #expect(plan(0.6).assignments[0].reason == "paused: streams worth more leave too little; its nearest option, int8 on cpu, needs 300 mW more than the budget has left")
+        #expect(plan(1.7).assignments[0].reason == "quality 0.900; fp32 on cpu, 1 per wake-up (1.000) needs 600 mW more than the budget has left")
+        #expect(plan(0.6).assignments[0].reason == "paused: streams worth more leave too little; its nearest option, int8 on cpu, 1 per wake-up, needs 300 mW more than the budget has left")
         #expect(plan(nil).loadEnergy == Joules(6))
     }
 
@@ -184,7 +184,7 @@ struct PlannerTests {
         var demand = StreamDemand(id: 1, name: "s", model: "m", latencyTolerance: Seconds(1), options: [fast, late])
         func plan(_ limits: PlanLimits = PlanLimits(budget: nil)) -> Plan { Planner.plan([demand], limits: limits) }
         #expect(plan().bindingConstraint == .latency)
-        #expect(plan().assignments[0].reason == "quality 0.700; slow on cpu would be late: 5.00 s at p99, allowed 1.00 s")
+        #expect(plan().assignments[0].reason == "quality 0.700; slow on cpu, 1 per wake-up (1.000) would be late: 5.00 s at p99, allowed 1.00 s")
         demand.floor = 0.8
         #expect(plan().assignments[0].reason == "paused: every option at or above its floor is later than 1.00 s at p99")
         demand.options = [fast]
@@ -197,6 +197,65 @@ struct PlannerTests {
         demand.options = [fast, option("nan", quality: .nan, watts: 0.1), option("free", quality: 1, watts: -1)]
         #expect(plan().assignments[0].option?.variant == "fast")
         #expect(Planner.plan([], limits: PlanLimits(budget: .zero)).assignments.isEmpty)
+    }
+
+    @Test("The best that a stream can have is only what no other option beats; what is priced out is told with what it takes")
+    func pricedOut() throws {
+        let (cheap, dear) = (option("int8", quality: 0.9, watts: 0.3), option("fp32", quality: 0.95, watts: 0.4))
+        var demand = StreamDemand(id: 1, name: "s", model: "m", weight: 2, options: [cheap, dear])
+        var plan = self.plan([demand], price: 3)
+        #expect(plan.assignments[0].option == cheap)
+        #expect(plan.bindingConstraint == .price)
+        #expect(plan.assignments[0].reason == "quality 0.900; fp32 on cpu, 1 per wake-up (0.950) takes 100 mW more, energy that buys 3.0 times as much later")
+        let other = try #require(plan.assignments[0].runnerUp)
+        #expect(other.option == dear && abs(other.utilityDifference - (2 * 0.05 - 3 * 0.1)) < 1e-12 && other.dwell == nil && other.changeCost == 0)
+        plan = self.plan([demand], price: 0.9)
+        #expect(plan.assignments[0].option == dear && plan.bindingConstraint == .none)
+        #expect(plan.assignments[0].reason == "quality 0.950, the best it can have")
+        // Just not worth it.
+        #expect(self.plan([demand], price: 1.001).assignments[0].reason.hasSuffix("takes 100 mW more, energy that buys as much later"))
+        demand.options = [dear]
+        #expect(self.plan([demand], price: 10).assignments[0].reason == "paused: fp32 on cpu, 1 per wake-up takes 400 mW, energy that buys 2.1 times as much later")
+    }
+
+    private func plan(_ demands: [StreamDemand], price: Double) -> Plan {
+        Planner.plan(demands, limits: PlanLimits(budget: Watts(1), energyPrice: price))
+    }
+
+    @Test("Whatever else a plan does, it calls only that the best which nothing beats, and no reason says what does not hold", arguments: 1...300)
+    func honestReasons(seed: Int) {
+        var (demands, limits) = randomCase(seed)
+        var random = SeededGenerator(seed: UInt64(seed))
+        if Bool.random(using: &random) { limits.energyPrice = Double.random(in: 0...5, using: &random) }
+        for index in demands.indices { demands[index].weight = 1 }
+        let plan = Planner.plan(demands, limits: limits)
+        for (demand, assignment) in zip(demands, plan.assignments) where !plan.isOverBudget {
+            guard let option = assignment.option else { continue }
+            let better = demand.options.filter { $0.quality > option.quality + 1e-9 }
+            #expect(assignment.reason.contains("the best it can have") == better.isEmpty, "seed \(seed): \(assignment.reason)")
+            if assignment.reason.contains("may change again") {
+                #expect(demand.secondsSinceSwitch < limits.minimumDwell, "seed \(seed)")
+                #expect(better.contains { !$0.sameArtefact(as: demand.current ?? $0) && assignment.reason.contains($0.words) }, "seed \(seed): \(assignment.reason)")
+            }
+            if assignment.reason.contains("later"), !assignment.reason.contains("would be late") { #expect(limits.energyPrice > 0, "seed \(seed)") }
+        }
+    }
+
+    @Test("The dwell is told where it forbids, not of a change of pace, and is in no utility")
+    func dwelling() throws {
+        let current = option("int8", quality: 0.9, watts: 0.3)
+        let dear = option("fp32", quality: 0.95, watts: 0.3)
+        let faster = option("int8", quality: 0.901, watts: 0.3, cadence: 2)
+        var demand = StreamDemand(id: 1, name: "s", model: "m", options: [current, dear], current: current, secondsSinceSwitch: Seconds(5))
+        let limits = PlanLimits(budget: Watts(1), switchCost: 0.002, retimeCost: 0.01, minimumDwell: Seconds(600))
+        let waiting = try #require(Planner.plan([demand], limits: limits).assignments.first)
+        #expect(waiting.reason == "quality 0.900; fp32 on cpu, 1 per wake-up (0.950) has to wait: it changed only 5.00 s ago and may change again in 9m55s", "\(waiting.reason)")
+        #expect(abs((waiting.runnerUp?.utilityDifference ?? 0) - 0.05) < 1e-12)
+        #expect(waiting.runnerUp?.dwell == Seconds(595))
+        demand.options = [current, faster]
+        let paced = try #require(Planner.plan([demand], limits: limits).assignments.first)
+        #expect(paced.reason == "quality 0.900; int8 on cpu, every 2nd window, 1 per wake-up (0.901) gains less than a change must", "\(paced.reason)")
+        #expect(paced.runnerUp?.dwell == nil)
     }
 
     @Test("A change must be worth its cost, and none comes within the dwell unless others need it")

@@ -39,7 +39,7 @@ public let powerInterfaceText = """
       restWatts: ?float,
       # Standard deviation of that estimate; null before there is one.
       restDeviationWatts: ?float,
-      # What holds the plan back: none, power, utilization, memory, latency or floor.
+      # What holds the plan back: none, power, utilization, memory, latency, floor or price (its energy is worth more later).
       bindingConstraint: string,
       # Utility gained by one more watt.
       utilityPerWatt: float,
@@ -103,9 +103,9 @@ public let powerInterfaceText = """
       predictedWatts: float,
       # Validated quality from now on, 0 to 1 relative to the FP32 baseline.
       quality: float,
-      # What held the plan back: none, power, utilization, memory, latency or floor.
+      # What held the plan back: none, power, utilization, memory, latency, floor or price (its energy is worth more later).
       bindingConstraint: string,
-      # The plan that came second, in words.
+      # What came second for this stream, in words; its utility is weight x quality less what its energy is worth, without the cost of changing.
       runnerUp: string,
       # Why, in words.
       reason: string,

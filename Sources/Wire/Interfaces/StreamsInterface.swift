@@ -292,13 +292,13 @@ public let streamsInterfaceText = """
       budgetReason: string,
       # Watts that the plan expects of all streams together.
       plannedWatts: float,
-      # What holds the plan back: none, power, utilization, memory, latency or floor.
+      # What holds the plan back: none, power, utilization, memory, latency, floor or price (its energy is worth more later).
       bindingConstraint: string,
       # none, feasible or infeasible.
       goal: string,
       # 0 to 1; null where nothing is forecast.
       chanceOfGoal: ?float,
-      # The plan that came second, in words.
+      # What came second for this stream, in words; its utility is weight x quality less what its energy is worth, without the cost of changing.
       runnerUp: string,
       # Better ways to run it.
       better: []Upgrade,
