@@ -34,14 +34,16 @@ extension DecisionInputs {
             options[request.id] = RunOption.all(for: request, by: energy, latency: latency)
                 .filter { !quarantined.contains("\(request.model)/\($0.plan.variant)") }
         }
-        let demands = streams.map { demand($0, options[$0.request.id] ?? [], at: now) }
+        // Only weights' ratios matter, and figures around 1 keep tolerances the same whatever their scale is.
+        let unit = streams.map { policy.rules(for: $0.request).weight }.filter { $0.isFinite && $0 > 0 }.max() ?? 1
+        let demands = streams.map { demand($0, options[$0.request.id] ?? [], unit: unit, at: now) }
         var state = state
         var memory = memory
         state.least = least(options)
         var price = lastPrice
-        let worth = state.outlook == nil ? nil : Worth(demands.map(\.expected), rest: state.rest, near: lastPrice)
+        let worth = state.outlook == nil ? nil : Worth(demands.map(\.expected), rest: state.rest, near: lastPrice / unit)
         if let worth, let left = policy.secondsLeft(at: now, wall: state.wall, utcOffset: state.utcOffset, memory: memory, nextCharge: state.nextCharge) {
-            price = worth.price
+            price = worth.price * unit
             (state.rungs, state.ordinary) = worth.rungs(lasting: streams.map { expectedLife($0, left, at: now) / max(left, Seconds(1)) })
         }
         let budget = policy.budget(for: state, memory: &memory)
@@ -57,7 +59,8 @@ extension DecisionInputs {
         } else if let worth, budget.worth.isFinite {
             planLimits.energyPrice = worth.price * budget.worth * DecisionEngine.priceShare
         }
-        let plan = Planner.plan(demands, limits: planLimits)
+        let plan = Planner.plan(demands, limits: planLimits).valued(by: unit)
+        planLimits.energyPrice *= unit
         return Outcome(budget: budget, plan: plan, limits: planLimits, state: state, memory: memory, price: price, options: options)
     }
 
@@ -71,10 +74,11 @@ extension DecisionInputs {
         }
     }
 
-    private func demand(_ stream: Stream, _ options: [RunOption], at now: MonotonicTime) -> StreamDemand {
+    /// - Parameter unit: the weight that counts as 1.
+    private func demand(_ stream: Stream, _ options: [RunOption], unit: Double, at now: MonotonicTime) -> StreamDemand {
         let rules = policy.rules(for: stream.request)
         return StreamDemand(
-            id: stream.request.id, name: stream.request.name, model: stream.request.model, weight: rules.weight,
+            id: stream.request.id, name: stream.request.name, model: stream.request.model, weight: rules.weight / unit,
             floor: rules.floor, critical: rules.critical, latencyTolerance: stream.request.latencyTolerance,
             options: options.map(\.plan), current: stream.current.map(PlanOption.init),
             secondsSinceSwitch: stream.isPlaced || stream.current != nil ? now.since(stream.since) : Seconds(.infinity),
@@ -136,6 +140,22 @@ extension PlanOption {
         self.init(
             variant: choice.variant, unit: choice.unit, cadence: choice.cadence, coalescing: choice.coalescing, quality: 0,
             variantQuality: 0, power: .zero, utilization: 0, latencyP99: .zero)
+    }
+}
+
+extension Plan {
+    /// In the operator's weights again, of which `unit` was planned with as 1.
+    fileprivate func valued(by unit: Double) -> Plan {
+        var plan = self
+        plan.utility *= unit
+        plan.switchPenalty *= unit
+        plan.marginalUtilityPerWatt *= unit
+        plan.regretBound *= unit
+        for index in assignments.indices {
+            plan.assignments[index].runnerUp?.utilityDifference *= unit
+            plan.assignments[index].runnerUp?.changeCost *= unit
+        }
+        return plan
     }
 }
 

@@ -1,4 +1,5 @@
 import ModelStore
+import PowerPolicy
 import Units
 import Wire
 
@@ -42,7 +43,7 @@ struct OpenRequest: Sendable, Equatable {
         name = try reader.optionalString("name") ?? ""
         latencyTolerance = try reader.optionalInt("latencyToleranceMs", in: 0...86_400_000).map { Seconds(milliseconds: Double($0)) }
         floor = try reader.optionalDouble("floor", in: 0...1)
-        weight = try reader.optionalDouble("weight", in: 0.001...1000)
+        weight = try reader.optionalDouble("weight", in: PowerPolicy.ModelRules.weights)
         critical = try reader.optionalBool("critical")
         variant = try reader.optionalString("variant")
         if var fields = try reader.optionalStructure("gate") { gate = try Gate(&fields) } else { gate = nil }

@@ -104,8 +104,9 @@ public enum Planner {
             bonus += 2 * worth
             mostPower += power
         }
-        // Between equal utilities the cheaper wins; the whole term stays below what any quality is told to.
-        let tie = mostPower > 0 ? 1e-7 / mostPower : 0
+        // Between equal utilities the cheaper wins; the whole term stays below what any quality is told to, of the least weight too.
+        let least = demands.lazy.map(\.weight).filter { $0 > 0 }.min() ?? 1
+        let tie = mostPower > 0 ? 1e-7 * min(least, 1) / mostPower : 0
         let problem = prepared.problem(include: all, budget: budget) { stream, option in
             guard option >= 0 else { return prepared.pauseWorth[stream] }
             let own = prepared.worth[stream][option] - tie * demands[stream].options[option].power.value
@@ -119,11 +120,11 @@ public enum Planner {
         let running = critical.count { outcome.choice[$0] >= 0 }
         guard running < critical.count, budget.isFinite else { return outcome }
         let place = 1 + mostPower
-        let least = prepared.problem(include: critical, budget: .infinity) { stream, option in
+        let cheapest = prepared.problem(include: critical, budget: .infinity) { stream, option in
             option >= 0 ? place - demands[stream].options[option].power.value : 0
         }
-        let saved = solve(least, nodeLimit: prepared.limits.nodeLimit)
-        let choice = saved.choice.map { least.source[$0] }
+        let saved = solve(cheapest, nodeLimit: prepared.limits.nodeLimit)
+        let choice = saved.choice.map { cheapest.source[$0] }
         guard choice.count(where: { $0 >= 0 }) > running else { return outcome }
         var forced = Outcome(choice: [Int](repeating: -1, count: demands.count), isOverBudget: true)
         for (position, stream) in critical.enumerated() { forced.choice[stream] = choice[position] }

@@ -112,11 +112,9 @@ extension PowerPolicy {
     }
 
     private static func rules(_ table: ConfigTable, _ defaults: ModelRules) throws(JouledError) -> ModelRules {
-        let weight = try table.number("weight", default: defaults.weight)
-        guard weight > 0 else { throw table.error("weight", "must be more than 0, is \(weight)") }
         return ModelRules(
             floor: try table.number("floor", default: defaults.floor, range: 0...1),
-            weight: weight,
+            weight: try table.number("weight", default: defaults.weight, range: ModelRules.weights),
             critical: try table.bool("critical", default: defaults.critical))
     }
 }

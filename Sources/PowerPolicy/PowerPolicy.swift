@@ -94,7 +94,7 @@ public struct PowerPolicy: Hashable, Sendable {
     public struct ModelRules: Hashable, Sendable {
         /// Lowest acceptable quality of a variant, 0 to 1.
         public var floor: Double
-        /// Worth of its quality beside other models', above 0.
+        /// Worth of its quality beside other models', within `weights`.
         public var weight: Double
         /// Paused only when everything else already is.
         public var critical: Bool
@@ -118,6 +118,9 @@ public struct PowerPolicy: Hashable, Sendable {
 
     public init(
         kind: Kind, description: String = "", thermal: Thermal? = nil, defaults: ModelRules = ModelRules(),
+        /// Weights that may be asked for: a million between the least and the most leaves the least a say.
+        public static let weights = 0.001...1000.0
+
         models: [String: ModelRules] = [:], schedule: [ScheduleEntry] = []
     ) {
         self.schedule = schedule

@@ -1,4 +1,5 @@
 import ConfigDocument
+import PowerPolicy
 import Units
 
 extension Scenario {
@@ -91,8 +92,7 @@ extension Scenario {
         guard cadences.count == qualities.count else {
             throw table.error("cadence_quality", "has \(qualities.count) factors for \(cadences.count) cadences")
         }
-        let weight = try table.number("weight", default: 1, range: 0...1e6)
-        guard weight > 0 else { throw table.error("weight", "must be more than 0") }
+        let weight = try table.number("weight", default: 1, range: PowerPolicy.ModelRules.weights)
         return Stream(
             name: try table.string("name"), model: try table.string("model"), start: Seconds(start), end: Seconds(end),
             hop: Seconds(try table.number("hop_s", range: 1e-6...1e6)),

@@ -30,17 +30,19 @@ struct UtilityCurve: Sendable {
     let segments: [Segment]
 
     init(streamCount: Int, unitCaps: [Double], columns: [Column]) {
-        var tableau = Tableau(streamCount: streamCount, unitCaps: unitCaps, columns: columns)
+        // The tableau's tolerances are of figures around 1.
+        let unit = columns.map(\.utility).max().flatMap { $0 > 0 ? $0 : nil } ?? 1
+        var tableau = Tableau(streamCount: streamCount, unitCaps: unitCaps, columns: columns, unit: unit)
         var segments: [Segment] = []
         var free = 0.0
         while let step = tableau.step() {
             if step.power > 1e-15 {
-                let slope = step.utility / step.power
+                let slope = step.utility * unit / step.power
                 // Rounding may let two pieces of one slope come in either order.
                 let bounded = min(slope, segments.last?.slope ?? slope)
                 segments.append(Segment(slope: bounded, width: step.power))
             } else if step.utility > 0 {
-                free += step.utility
+                free += step.utility * unit
             }
         }
         self.segments = segments
@@ -60,7 +62,8 @@ private struct Tableau {
     private var price = Double.infinity
     private var pivots = 0
 
-    init(streamCount: Int, unitCaps: [Double], columns: [UtilityCurve.Column]) {
+    /// - Parameter unit: the utility that counts as 1.
+    init(streamCount: Int, unitCaps: [Double], columns: [UtilityCurve.Column], unit: Double) {
         height = streamCount + unitCaps.count
         let slackStart = columns.count
         width = slackStart + height + 1
@@ -70,7 +73,7 @@ private struct Tableau {
         for (index, column) in columns.enumerated() {
             cells[column.stream * width + index] = 1
             if column.unit >= 0 { cells[(streamCount + column.unit) * width + index] = column.time }
-            utility[index] = column.utility
+            utility[index] = column.utility / unit
             power[index] = column.power
         }
         for row in 0..<height {

@@ -16,6 +16,8 @@ private struct World {
     var charge = 0.8
     var acOnline = false
     var quarantined: Set<String> = []
+    /// Factor on all weights.
+    var scale = 1.0
 
     init(seed: UInt64, policy: PowerPolicy) {
         random = SeededGenerator(seed: seed)
@@ -41,7 +43,7 @@ private struct World {
             id: next, name: "s\(next)", model: "m\(model)", hopTime: Seconds([0.02, 0.032, 0.1, 1][Int.random(in: 0..<4, using: &random)]),
             latencyTolerance: Seconds(Double.random(in: 0.01...5, using: &random)),
             floor: chance(0.5) ? Double.random(in: 0...0.95, using: &random) : nil,
-            weight: chance(0.3) ? Double.random(in: 0.1...10, using: &random) : nil, critical: chance(0.3),
+            weight: chance(0.3) ? scale * Double.random(in: 0.1...10, using: &random) : nil, critical: chance(0.3),
             variants: variants, cadences: [.init(multiple: 1, quality: 1), .init(multiple: 2, quality: 0.9)])
     }
 
@@ -53,7 +55,7 @@ private struct World {
         case 2: kind = .levels(.init(levels: [.init(above: 0.5, watts: Watts(0.1)), .init(above: 0, watts: Watts(0.01))]))
         default: kind = .lifetime(.init(end: .duration(Seconds(3600))))
         }
-        return PowerPolicy(kind: kind, defaults: .init(floor: chance(0.5) ? 0.7 : 0))
+        return PowerPolicy(kind: kind, defaults: .init(floor: chance(0.5) ? 0.7 : 0, weight: scale))
     }
 
     mutating func observe() {
@@ -152,6 +154,24 @@ struct DecisionEngineTests {
             // Nothing new: nothing changes.
             let again = world.decide(.tick)
             #expect(again.changes.isEmpty, "\(label()): changed its mind without a reason: \(again.changes.map { "\($0.from?.plan.variant ?? "-") -> \($0.to?.plan.variant ?? "-")" })")
+        }
+    }
+
+    @Test("The scale of weights changes no plan, and utilities are told in the operator's weights", arguments: seeds(6), [1e-6, 1e6])
+    func weightScale(seed: UInt64, scale: Double) {
+        var world = World(seed: seed, policy: PowerPolicy(kind: .unlimited))
+        var scaled = World(seed: seed, policy: PowerPolicy(kind: .unlimited, defaults: .init(weight: scale)))
+        scaled.scale = scale
+        for step in 0..<60 {
+            let (decision, other) = (world.decide(world.event()), scaled.decide(scaled.event()))
+            let label = "seed \(seed), step \(step)"
+            #expect(decision.plan.assignments.map(\.option) == other.plan.assignments.map(\.option), "\(label)")
+            #expect(decision.plan.assignments.map(\.reason) == other.plan.assignments.map(\.reason), "\(label)")
+            #expect(abs(other.plan.utility / scale - decision.plan.utility) < 1e-9, "\(label)")
+            #expect(abs(other.plan.marginalUtilityPerWatt / scale - decision.plan.marginalUtilityPerWatt) < 1e-6 * decision.plan.marginalUtilityPerWatt + 1e-9, "\(label)")
+            for (left, right) in zip(decision.plan.assignments, other.plan.assignments) {
+                #expect(abs((right.runnerUp?.utilityDifference ?? 0) / scale - (left.runnerUp?.utilityDifference ?? 0)) < 1e-9, "\(label)")
+            }
         }
     }
 

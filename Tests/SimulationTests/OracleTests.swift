@@ -56,6 +56,18 @@ struct OracleTests {
         #expect(abs(utility - optimum) < 1e-6 * optimum, "seed \(entry.seed): \(utility), \(optimum) by the reference")
     }
 
+    @Test("The scale of weights changes neither the optimum nor what is decided", arguments: [UInt64(1), 5, 12], [1e-14, 1e-6, 1e6])
+    func scale(seed: UInt64, factor: Double) throws {
+        let scenario = RandomScenario.make(seed: seed)
+        var scaled = scenario
+        for index in scaled.streams.indices { scaled.streams[index].weight *= factor }
+        let (optimum, same) = (try #require(Oracle(scenario).utility), try #require(Oracle(scaled).utility))
+        #expect(abs(same - optimum) < 1e-9, "\(same), \(optimum) before")
+        let (outcome, other) = (ScenarioReplay(scenario).run(), ScenarioReplay(scaled).run())
+        #expect(abs(other.utility - outcome.utility) < 1e-9, "\(other.utility), \(outcome.utility) before")
+        #expect(other.switches == outcome.switches && other.goalMet == outcome.goalMet)
+    }
+
     @Test("A stream with one option earns as long as the battery gives")
     func byHand() throws {
         // 100 J stored, 20 J reserve, 0.5 W of base over 100 s: 30 J left for a stream that takes 1 W: 30 s of 100.

@@ -35,6 +35,7 @@ struct ScenarioReadingTests {
         arguments: [
             ("quantum_percent = 1.0", "quantum_percent = \"soon\"", "s.toml:10: key 'gauge.quantum_percent'"),
             ("seed = 3", "seed = 3\nspeed = 4", "s.toml:4: key 'speed': unknown key; did you mean 'seed'?"),
+            ("weight = 3.0", "weight = 1e-8", "weight': must be between 0.001 and 1000, is 1e-08"),
             ("p99_ms = 15.0", "p99_ms = 1.0", "p99_ms': is below p50_ms"),
             ("cadences = [1, 2, 4]", "cadences = [1, 1]", "cadences': must be different"),
             ("cadence_quality = [1.0, 0.93, 0.78]", "cadence_quality = [1.0]", "cadence_quality': has 1 factors for 3 cadences"),

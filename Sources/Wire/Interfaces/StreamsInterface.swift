@@ -179,7 +179,7 @@ public let streamsInterfaceText = """
       latencyToleranceMs: ?int,
       # The policy's floor if absent; a stream can raise it, not lower it.
       floor: ?float,
-      # The policy's weight if absent.
+      # Its worth beside other streams, 0.001 to 1000. The policy's weight if absent.
       weight: ?float,
       # Paused last. The policy's setting if absent. For admins, as are weights over 1.
       critical: ?bool,
