@@ -38,8 +38,8 @@ public struct DecisionRecord: Sendable {
     }
 
     /// The newest version of the text that this code reads. It writes the oldest that can say what is to be said: 2 has `time.utcChange` and streams'
-    /// `gate` besides.
-    public static let version = 2
+    /// `gate` besides, 3 `power.belowTrip` and what a policy makes of it.
+    public static let version = 3
 
     /// Number of the first change of plan that the decision made; counts on over restarts.
     public var number: Int
@@ -54,12 +54,15 @@ public struct DecisionRecord: Sendable {
         self.outcome = outcome
     }
 
-    /// Whether the first version can say it all.
-    private var isPlain: Bool { inputs.state.utcOffset.change == nil && inputs.streams.allSatisfy { $0.request.gate == nil } }
+    /// The oldest version that can say it all.
+    private var leastVersion: Int {
+        if inputs.state.tripMargin != nil || inputs.policy.thermal.map({ !$0.isAbsolute }) ?? false { return 3 }
+        return inputs.state.utcOffset.change == nil && inputs.streams.allSatisfy { $0.request.gate == nil } ? 1 : 2
+    }
 
     /// The record as one line of JSON.
     public var text: String {
-        var object: JSONObject = ["v": JSONValue(isPlain ? 1 : 2), "number": JSONValue(number)]
+        var object: JSONObject = ["v": JSONValue(leastVersion), "number": JSONValue(number)]
         InputsWriter(inputs).write(to: &object)
         object["plan"] = .object(outcome.json)
         object["sum"] = .string(Self.checksum(of: object))

@@ -60,6 +60,7 @@ enum InputsReader {
             harvest: Watts(try power.optionalNumber("harvest") ?? 0), temperature: try power.optionalNumber("celsius").map { Celsius($0) },
             wall: WallTime(secondsSince1970: try time.number("wall")), utcOffset: try utcOffset(&time),
             monotonic: try time.time("monotonicNs"))
+        state.tripMargin = try power.optionalNumber("belowTrip").map { Celsius($0) }
         if !next.isEmpty {
             guard let left = next[0].exactNumber, next.count == 2, let reason = next[1].stringValue else { throw power.error("nextCharge", "is no time with its reason") }
             state.nextCharge = .init(left: Seconds(left), reason: reason)

@@ -23,9 +23,11 @@ extension PowerPolicy {
         case .unlimited: break
         }
         if let thermal {
-            object["thermal"] = [
-                "from": JSONValue(exact: thermal.from.value), "to": JSONValue(exact: thermal.to.value), "full": JSONValue(exact: thermal.full?.value),
+            var own: JSONObject = [
+                "from": JSONValue(exact: thermal.from?.value), "to": JSONValue(exact: thermal.to?.value), "full": JSONValue(exact: thermal.full?.value),
             ]
+            if !thermal.isAbsolute { own["belowTrip"] = [JSONValue(exact: thermal.fromBelowTrip.value), JSONValue(exact: thermal.toBelowTrip.value)] }
+            object["thermal"] = .object(own)
         }
         var rules: JSONObject = ["*": Self.json(defaults)]
         for (model, own) in models.sorted(by: { $0.key < $1.key }) { rules[model] = Self.json(own) }
@@ -41,8 +43,14 @@ extension PowerPolicy {
         let kind = try kind(&reader)
         var thermal: Thermal?
         if var object = try reader.optionalObject("thermal") {
-            thermal = Thermal(
-                from: Celsius(try object.number("from")), to: Celsius(try object.number("to")), full: try object.optionalNumber("full").map { Watts($0) })
+            var own = Thermal(
+                from: try object.optionalNumber("from").map { Celsius($0) }, to: try object.optionalNumber("to").map { Celsius($0) },
+                full: try object.optionalNumber("full").map { Watts($0) })
+            if !own.isAbsolute || object.source["belowTrip"] != nil {
+                let below = try object.numbers("belowTrip", count: 2)
+                (own.fromBelowTrip, own.toBelowTrip) = (Celsius(below[0]), Celsius(below[1]))
+            }
+            thermal = own
             try object.finish()
         }
         let table = try reader.object("models")

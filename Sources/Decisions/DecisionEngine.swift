@@ -307,6 +307,7 @@ public struct DecisionEngine: Sendable {
         state.acOnline = reading?.acOnline ?? false
         state.draw = reading?.draw
         state.temperature = reading?.temperature
+        state.tripMargin = reading?.tripMargin
         state.own = own
         state.battery = reading?.battery
         if case .lifetime(let lifetime) = policy.kind, lifetime.end == .nextCharge { state.nextCharge = habit.next(at: wall, utcOffset: utcOffset) }

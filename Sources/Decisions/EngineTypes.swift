@@ -12,14 +12,19 @@ extension DecisionEngine {
         public var draw: Watts?
         public var acOnline: Bool
         public var temperature: Celsius?
+        /// How far the device is below the nearest temperature at which the kernel acts; negative past it.
+        public var tripMargin: Celsius?
         /// When the gauge took the reading.
         public var takenAt: MonotonicTime
 
-        public init(battery: PowerState.Battery?, draw: Watts?, acOnline: Bool, temperature: Celsius?, takenAt: MonotonicTime) {
+        public init(
+            battery: PowerState.Battery?, draw: Watts?, acOnline: Bool, temperature: Celsius?, tripMargin: Celsius? = nil, takenAt: MonotonicTime
+        ) {
             self.battery = battery
             self.draw = draw
             self.acOnline = acOnline
             self.temperature = temperature
+            self.tripMargin = tripMargin
             self.takenAt = takenAt
         }
     }

@@ -9,6 +9,8 @@ import Wire
 struct PowerReading: Sendable, Equatable {
     var snapshot: BatterySnapshot
     var temperature: Celsius?
+    /// How far the device is below the nearest trip point.
+    var tripMargin: Celsius?
     var readAt: MonotonicTime
     var problems: [String]
     /// Energy by the device's counters since the reading before; nil without such.
@@ -32,7 +34,7 @@ struct PowerReading: Sendable, Equatable {
             : nil
         let age = snapshot.draw?.age ?? snapshot.age
         return DecisionEngine.Reading(
-            battery: battery, draw: snapshot.draw?.value, acOnline: acOnline, temperature: temperature,
+            battery: battery, draw: snapshot.draw?.value, acOnline: acOnline, temperature: temperature, tripMargin: tripMargin,
             takenAt: readAt.advanced(by: -age))
     }
 
@@ -118,7 +120,7 @@ actor PowerMonitor {
         }
         let sample = meter?.sample(at: now)
         var reading = PowerReading(
-            snapshot: snapshot, temperature: heat?.hottest?.value, readAt: now,
+            snapshot: snapshot, temperature: heat?.hottest?.value, tripMargin: heat?.margin, readAt: now,
             problems: snapshot.problems + (heat?.problems ?? []) + (sample?.problems ?? []))
         if let sample, sample.span > .zero { reading.meter = sample }
         if meter != nil, let busy = processor.busy() {

@@ -27,9 +27,7 @@ extension PowerPolicy {
             budget = Self.budget(lifetime, state, &memory)
             if lifetime.end == .nextCharge, let next = state.nextCharge { budget.terms.append(.init("next charge", next.reason)) }
         }
-        if let thermal, let temperature = state.temperature, temperature.isFinite {
-            Self.derate(&budget, thermal, temperature, state, &memory)
-        }
+        if let thermal { Self.derate(&budget, thermal, state, &memory) }
         return budget
     }
 
@@ -159,19 +157,19 @@ extension PowerPolicy {
 
     // MARK: - Heat
 
-    private static func derate(
-        _ budget: inout Budget, _ thermal: Thermal, _ temperature: Celsius, _ state: PowerState, _ memory: inout PolicyMemory
-    ) {
-        let factor = thermal.factor(at: temperature)
+    private static func derate(_ budget: inout Budget, _ thermal: Thermal, _ state: PowerState, _ memory: inout PolicyMemory) {
+        guard let factor = thermal.factor(at: state.temperature, tripMargin: state.tripMargin) else { return }
         // While cool, learn what "full power" means; if it was never cool, what runs now must do.
         if factor == 1 || memory.peak == .zero { memory.peak = max(memory.peak, state.own) }
         guard factor < 1 else { return }
         let full = budget.watts ?? thermal.full ?? memory.peak
         // Nothing has run yet and nothing is limited: there is no power to take a share of, except none.
         guard budget.watts != nil || full.value > 0 || factor == 0 else { return }
+        var heat = state.temperature.map { "\($0)" } ?? ""
+        if let margin = state.tripMargin { heat += (heat.isEmpty ? "" : ", ") + (margin.value >= 0 ? "\(margin) below" : "\(-margin) above") + " a trip point" }
         budget.watts = full * factor
-        budget.terms.append(.init("heat", "\(temperature): x \(decimal(factor, places: 2)) of \(full)"))
-        budget.reason += "; derated to \(percent(factor)) at \(temperature)"
+        budget.terms.append(.init("heat", "\(heat): x \(decimal(factor, places: 2)) of \(full)"))
+        budget.reason += "; derated to \(percent(factor)) at \(heat)"
     }
 }
 

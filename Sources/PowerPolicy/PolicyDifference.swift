@@ -37,8 +37,10 @@ extension PowerPolicy {
         case .unlimited: break
         }
         if let thermal {
-            add("thermal.derate_from_celsius", "\(thermal.from)", "no derating")
-            add("thermal.derate_to_celsius", "\(thermal.to)", "no derating")
+            if let from = thermal.from { add("thermal.derate_from_celsius", "\(from)", "no derating") }
+            if let to = thermal.to { add("thermal.derate_to_celsius", "\(to)", "no derating") }
+            add("thermal.derate_from_below_trip", "\(thermal.fromBelowTrip)", "no derating")
+            add("thermal.derate_to_below_trip", "\(thermal.toBelowTrip)", "no derating")
             if let full = thermal.full { add("thermal.full_watts", "\(full)", "the most seen while cool") }
         }
         func add(_ name: String, _ rules: ModelRules, _ standard: ModelRules) {

@@ -93,12 +93,23 @@ extension PowerPolicy {
     }
 
     private static func thermal(_ table: ConfigTable) throws(JouledError) -> Thermal {
-        let from = try table.number("derate_from_celsius", range: -50...200)
-        let to = try table.number("derate_to_celsius", range: -50...200)
-        guard to > from else { throw table.error("derate_to_celsius", "must be above derate_from_celsius (\(from))") }
+        let from = try table.optionalNumber("derate_from_celsius", range: -50...200)
+        let to = try table.optionalNumber("derate_to_celsius", range: -50...200)
+        switch (from, to) {
+        case (let from?, let to?):
+            guard to > from else { throw table.error("derate_to_celsius", "must be above derate_from_celsius (\(from))") }
+        case (.some, nil): throw table.error("derate_to_celsius", "belongs to derate_from_celsius; without both, trip points alone count", code: .missingKey)
+        case (nil, .some): throw table.error("derate_from_celsius", "belongs to derate_to_celsius; without both, trip points alone count", code: .missingKey)
+        case (nil, nil): break
+        }
+        let standard = Thermal()
+        let below = try table.number("derate_from_below_trip", default: standard.fromBelowTrip.value, range: 0...100)
+        let least = try table.number("derate_to_below_trip", default: min(standard.toBelowTrip.value, below / 2), range: 0...100)
+        guard below > least else { throw table.error("derate_from_below_trip", "must be more than derate_to_below_trip (\(least))") }
         return Thermal(
-            from: Celsius(from), to: Celsius(to),
-            full: try table.optionalNumber("full_watts", range: 0 ... .infinity).map { Watts($0) })
+            from: from.map { Celsius($0) }, to: to.map { Celsius($0) },
+            full: try table.optionalNumber("full_watts", range: 0 ... .infinity).map { Watts($0) },
+            fromBelowTrip: Celsius(below), toBelowTrip: Celsius(least))
     }
 
     private static func models(_ table: ConfigTable?) throws(JouledError) -> (ModelRules, [String: ModelRules]) {

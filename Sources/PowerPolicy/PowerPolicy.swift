@@ -71,22 +71,41 @@ public struct PowerPolicy: Hashable, Sendable {
 
     /// Less power as the device warms, so that it never reaches the trip point where the kernel throttles.
     public struct Thermal: Hashable, Sendable {
-        /// Up to here the budget stands.
-        public var from: Celsius
-        /// From here on the budget is 0; in between it falls linearly.
-        public var to: Celsius
+        /// Up to here the budget stands; nil: only trip points count.
+        public var from: Celsius?
+        /// From here on the budget is 0; in between it falls linearly. Nil with `from`.
+        public var to: Celsius?
+        /// The same by how far the device is below the nearest trip point, where the kernel tells one.
+        public var fromBelowTrip: Celsius
+        /// Below `fromBelowTrip`, 0 or more.
+        public var toBelowTrip: Celsius
         /// What counts as full power while the budget is unlimited; nil: the most seen while cool.
         public var full: Watts?
 
-        public init(from: Celsius, to: Celsius, full: Watts? = nil) {
+        public init(
+            from: Celsius? = nil, to: Celsius? = nil, full: Watts? = nil, fromBelowTrip: Celsius = Celsius(10), toBelowTrip: Celsius = Celsius(2)
+        ) {
             self.from = from
             self.to = to
             self.full = full
+            self.fromBelowTrip = fromBelowTrip
+            self.toBelowTrip = toBelowTrip
         }
 
-        /// The share of the budget that remains at `temperature`, 1 to 0.
-        public func factor(at temperature: Celsius) -> Double {
-            min(1, max(0, (to - temperature) / (to - from)))
+        /// Whether it says temperatures, and nothing else than usual of trip points.
+        public var isAbsolute: Bool { self == Thermal(from: from, to: to, full: full) && from != nil }
+
+        /// The share of the budget that remains, 1 to 0; nil where there is nothing to go by.
+        /// - Parameters:
+        ///   - temperature: of the hottest part.
+        ///   - tripMargin: how far a part is below its trip point, at least; negative past it.
+        public func factor(at temperature: Celsius?, tripMargin: Celsius?) -> Double? {
+            var factor: Double?
+            if let temperature, temperature.isFinite, let from, let to { factor = (to - temperature) / (to - from) }
+            if let tripMargin, tripMargin.isFinite {
+                factor = min(factor ?? 1, (tripMargin - toBelowTrip) / (fromBelowTrip - toBelowTrip))
+            }
+            return factor.map { min(1, max(0, $0)) }
         }
     }
 
@@ -98,6 +117,9 @@ public struct PowerPolicy: Hashable, Sendable {
         public var weight: Double
         /// Paused only when everything else already is.
         public var critical: Bool
+
+        /// Weights that may be asked for: a million between the least and the most leaves the least a say.
+        public static let weights = 0.001...1000.0
 
         public init(floor: Double = 0, weight: Double = 1, critical: Bool = false) {
             self.floor = floor
@@ -118,9 +140,6 @@ public struct PowerPolicy: Hashable, Sendable {
 
     public init(
         kind: Kind, description: String = "", thermal: Thermal? = nil, defaults: ModelRules = ModelRules(),
-        /// Weights that may be asked for: a million between the least and the most leaves the least a say.
-        public static let weights = 0.001...1000.0
-
         models: [String: ModelRules] = [:], schedule: [ScheduleEntry] = []
     ) {
         self.schedule = schedule

@@ -81,7 +81,10 @@ public struct PowerState: Hashable, Sendable {
     public var ordinary = 0.0
     /// The least that the streams which must not pause can run on; zero when there are none.
     public var least: Watts
+    /// Of the hottest part.
     public var temperature: Celsius?
+    /// How far the part that is closest to its trip point is below it, negative past it; nil where the kernel tells of none.
+    public var tripMargin: Celsius?
     /// For policies that last until then.
     public var nextCharge: NextCharge?
     public var wall: WallTime

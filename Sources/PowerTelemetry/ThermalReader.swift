@@ -14,16 +14,12 @@ public struct ThermalSnapshot: Hashable, Sendable {
     public var hottest: Reading<Celsius>?
     /// The hottest zone's type, e.g. `x86_pkg_temp`.
     public var zone: String?
-    /// The hottest zone's next trip point: the lowest above its temperature or, past all of them, the highest.
+    /// Of each zone's lowest trip point the one that its zone is closest to.
     public var nearestTrip: Trip?
+    /// How far that zone is below it; negative past it.
+    public var margin: Celsius?
     /// What could not be used, each naming the file at fault.
     public var problems: [String] = []
-
-    /// How far the hottest zone is below its next trip point; negative past it.
-    public var margin: Celsius? {
-        guard let hottest, let nearestTrip else { return nil }
-        return nearestTrip.temperature - hottest.value
-    }
 }
 
 /// Reads `class/thermal`.
@@ -32,6 +28,8 @@ public struct ThermalReader: Sendable {
     /// In thousandths of a degree. Drivers use absolute zero and the like for "no such trip".
     private static let plausible: ClosedRange<Int64> = -60_000...200_000
     private static let maximumTrips = 16
+    /// In thousandths of a degree. Firmware that knows of no trip point writes 0, absolute zero or, often, 20.8 degrees.
+    private static let plausibleTrips: ClosedRange<Int64> = 40_000...200_000
 
     /// Where the zones are read.
     public let sysfs: SysfsRoot
@@ -48,24 +46,29 @@ public struct ThermalReader: Sendable {
             if let problem = content.problem { snapshot.problems.append(problem) }
             guard let value = content.value else { continue }
             let temperature = Celsius(Double(value) / 1000)
+            if let trip = lowestTrip(zone), trip.temperature - temperature < snapshot.margin ?? Celsius(.infinity) {
+                snapshot.nearestTrip = trip
+                snapshot.margin = trip.temperature - temperature
+            }
             if let hottest = snapshot.hottest, hottest.value >= temperature { continue }
             // The kernel asks the sensor on reading, so the value is fresh; sensors are good to a degree.
             snapshot.hottest = Reading(temperature, age: .zero, error: Celsius(1), origin: zone)
             snapshot.zone = sysfs.text("\(zone)/type").value
-            snapshot.nearestTrip = nearestTrip(zone, temperature)
         }
         return snapshot
     }
 
-    private func nearestTrip(_ zone: String, _ temperature: Celsius) -> ThermalSnapshot.Trip? {
+    /// Where the kernel acts first: past a passive trip point, which slows the device down, it is no comfort that the next is far.
+    private func lowestTrip(_ zone: String) -> ThermalSnapshot.Trip? {
         var trips: [ThermalSnapshot.Trip] = []
         for number in 0..<Self.maximumTrips {
+            // They are numbered without gaps.
+            guard let kind = sysfs.text("\(zone)/trip_point_\(number)_type").value else { break }
             // Active trips only start fans; they endanger nothing.
-            guard let kind = sysfs.text("\(zone)/trip_point_\(number)_type").value, kind != "active" else { continue }
-            guard let value = sysfs.integer("\(zone)/trip_point_\(number)_temp", in: 1...200_000).value else { continue }
+            guard kind != "active" else { continue }
+            guard let value = sysfs.integer("\(zone)/trip_point_\(number)_temp", in: Self.plausibleTrips).value else { continue }
             trips.append(ThermalSnapshot.Trip(kind: kind, temperature: Celsius(Double(value) / 1000)))
         }
-        let ahead = trips.filter { $0.temperature >= temperature }.min { $0.temperature < $1.temperature }
-        return ahead ?? trips.max { $0.temperature < $1.temperature }
+        return trips.min { $0.temperature < $1.temperature }
     }
 }

@@ -57,7 +57,7 @@ struct JournalExportTests {
             JournalExport.text(of: [("_BOOT_ID", "a"), ("MESSAGE", "other")])
             + JournalExport.text(of: [("_BOOT_ID", "a"), ("JOULED_INPUTS", text)])
             + JournalExport.text(of: [("JOULED_INPUTS", String(text.dropLast(9)))])
-            + JournalExport.text(of: [("JOULED_INPUTS", text.replacing("{\"v\":1", with: "{\"v\":3"))])
+            + JournalExport.text(of: [("JOULED_INPUTS", text.replacing("{\"v\":1", with: "{\"v\":4"))])
             + JournalExport.text(of: [("JOULED_INPUTS", text.replacing("\"hop\":", with: "\"hip\":"))])
             + JournalExport.text(of: [("_BOOT_ID", "b"), ("MESSAGE_ID", JournalFields.closedMessage), ("JOULED_STREAM", "1"), ("__MONOTONIC_TIMESTAMP", "5")])
         var events = RecordedEvents(bytes, name: "j")
@@ -65,7 +65,7 @@ struct JournalExportTests {
         #expect(all.count == 3)
         #expect(problems.count == 3)
         #expect(problems.first?.hasPrefix("j:7: JOULED_INPUTS: JSON, byte") == true, "\(problems)")
-        #expect(problems.dropFirst().first?.contains("version 3") == true)
+        #expect(problems.dropFirst().first?.contains("version 4") == true)
         #expect(problems.last?.contains("streams[0].hop: is missing") == true, "\(problems)")
         guard case .closed(1, let at) = all.last else { return #expect(Bool(false), "no end of a stream") }
         #expect(at.nanoseconds == 5000)

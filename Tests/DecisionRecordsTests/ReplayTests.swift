@@ -110,6 +110,23 @@ struct ReplayTests {
         #expect { try DecisionRecord(text: broken) } throws: { "\($0)".contains("time.utcChange") }
     }
 
+    @Test("How far the device is below a trip point is part of the record, which only then is of version 3")
+    func tripPoint() throws {
+        var record = try #require(records(RandomScenario.make(seed: 503)).records.first { $0.inputs.state.battery?.energy != nil })
+        record.inputs.policy.thermal = .init(from: Celsius(60), to: Celsius(80))
+        #expect(record.text.hasPrefix("{\"v\":1,") && !record.text.contains("belowTrip"))
+        for thermal in [PowerPolicy.Thermal(), .init(from: Celsius(60), to: Celsius(80)), .init(full: Watts(1), fromBelowTrip: Celsius(7.1), toBelowTrip: .zero)] {
+            record.inputs.policy.thermal = thermal
+            record.inputs.state.tripMargin = Celsius(5.3)
+            record.outcome = DecisionRecord.Outcome(record.inputs.derive())
+            let read = try DecisionRecord(text: record.text)
+            #expect(record.text.hasPrefix("{\"v\":3,") && read.inputs.state.tripMargin == Celsius(5.3) && read.inputs.policy.thermal == thermal)
+            #expect(read.replay().isEmpty && read.text == record.text, "\(read.replay())")
+            record.inputs.state.tripMargin = nil
+            #expect(!record.differences(from: DecisionRecord.Outcome(record.inputs.derive())).isEmpty, "it counts")
+        }
+    }
+
     @Test("A plan that was written down wrongly is told stream by stream, checksum or not")
     func wrongPlan() throws {
         let record = try #require(records(RandomScenario.make(seed: 502)).records.first { $0.outcome.choices.values.contains { $0 != nil } })

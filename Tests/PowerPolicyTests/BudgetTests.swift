@@ -170,6 +170,31 @@ struct BudgetTests {
         if thresholds.count > 2, hysteresis < 0.03, seed % 10 == 0 { #expect(switches > 0, "seed \(seed)") }
     }
 
+    @Test("Heat: nothing is left before a trip point, whatever temperatures the policy names")
+    func tripPoints() throws {
+        func share(_ thermal: PowerPolicy.Thermal, _ celsius: Double?, below: Double?) -> Double? {
+            var memory = PolicyMemory()
+            var now = state(3600)
+            now.temperature = celsius.map { Celsius($0) }
+            now.tripMargin = below.map { Celsius($0) }
+            return PowerPolicy(kind: .fixed(Watts(1)), thermal: thermal).budget(for: now, memory: &memory).watts?.value
+        }
+        let plain = PowerPolicy.Thermal()
+        #expect(share(plain, 60, below: 10) == 1 && share(plain, 60, below: 6) == 0.5 && share(plain, 60, below: 2) == 0 && share(plain, 60, below: -5) == 0)
+        #expect(share(plain, 99, below: nil) == 1, "nothing to go by")
+        #expect(share(plain, nil, below: 6) == 0.5)
+        let warm = PowerPolicy.Thermal(from: Celsius(80), to: Celsius(100))
+        #expect(share(warm, 85, below: nil) == 0.75)
+        #expect(share(warm, 85, below: 40) == 0.75, "far from any trip the policy's word counts")
+        #expect(share(warm, 85, below: 4) == 0.25, "never the rest of it at a trip point")
+        #expect(share(.init(fromBelowTrip: Celsius(20), toBelowTrip: Celsius(0)), 60, below: 5) == 0.25)
+        var memory = PolicyMemory()
+        var now = state(3600)
+        (now.temperature, now.tripMargin) = (Celsius(79), Celsius(6))
+        let budget = PowerPolicy(kind: .fixed(Watts(1)), thermal: plain).budget(for: now, memory: &memory)
+        #expect(budget.reason.hasSuffix("derated to 50 % at 79.0 °C, 6.0 °C below a trip point"), "\(budget.reason)")
+    }
+
     @Test("Heat: linear from full to nothing, also where the budget is unlimited")
     func thermal() {
         let thermal = PowerPolicy.Thermal(from: Celsius(60), to: Celsius(80))

@@ -248,7 +248,7 @@ struct PowerSupplyTests {
 
 @Suite("Thermal zones")
 struct ThermalTests {
-    @Test("The hottest zone and its next trip")
+    @Test("The hottest zone, and the trip point that its zone is closest to")
     func hottest() {
         let sysfs = FakeSysfs()
         sysfs.thermalZone(0, type: "acpitz", millidegrees: 41_000, trips: [("critical", 100_000)])
@@ -262,7 +262,13 @@ struct ThermalTests {
         #expect(snapshot.margin == Celsius(21.5))
         #expect(snapshot.problems.count == 2)
         sysfs.thermalZone(1, type: "cpu", millidegrees: 110_000)
-        #expect(ThermalReader(sysfs: SysfsRoot(sysfs.path)).snapshot().margin == Celsius(-5))
+        #expect(ThermalReader(sysfs: SysfsRoot(sysfs.path)).snapshot().margin == Celsius(-25), "past the first, the last does not count")
+        // A battery is not the hottest and yet the closest to its trip point; a placeholder is none.
+        sysfs.thermalZone(1, type: "cpu", millidegrees: 63_500)
+        sysfs.thermalZone(4, type: "battery", millidegrees: 47_000, trips: [("critical", 20_800), ("hot", 55_000)])
+        let warm = ThermalReader(sysfs: SysfsRoot(sysfs.path)).snapshot()
+        #expect(warm.hottest?.value == Celsius(63.5) && warm.margin == Celsius(8))
+        #expect(warm.nearestTrip == .init(kind: "hot", temperature: Celsius(55)))
     }
 
     @Test("No zones at all")
