@@ -67,6 +67,7 @@ actor Scheduler {
     var holds = Holds()
     var habitFile: HabitFile
     var dutyFile: DutyFile
+    var restFile: RestFile
 
     /// CPU time after which a window is taken for stuck, as a multiple of what the profile says of a cold one: far beyond it on the slowest
     /// clock, too.
@@ -107,6 +108,8 @@ actor Scheduler {
         habitFile = HabitFile(path: configuration.stateDirectory + "/charging")
         dutyFile = DutyFile(path: configuration.stateDirectory + "/gates")
         dutyFile.load(journal)
+        restFile = RestFile(path: configuration.stateDirectory + "/rest")
+        if let known = restFile.load(journal, at: SystemClocks().wall()) { engine.restore(known) }
         if let known = learning.load(journal) { engine.restore(known) }
         if let known = habitFile.load(journal) { engine.restore(known) }
         if let memory = earlier.plan?.memory(for: engine, at: startedAt, .now(clocks)) { engine.restore(memory) }
@@ -367,5 +370,6 @@ actor Scheduler {
         await keepHistory(all: true)
         learning.save(engine.energy, journal)
         dutyFile.save(journal)
+        restFile.save(engine, clocks, journal)
     }
 }

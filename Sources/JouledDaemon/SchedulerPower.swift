@@ -163,6 +163,7 @@ extension Scheduler {
         if let fresh = learning.usage(upTo: seen, drawError: reading.snapshot.draw?.error ?? .zero) {
             engine.observe(fresh.reading, usage: fresh.usage, wall: clocks.wall(), utcOffset: .local(at: clocks.wall()))
             learning.saveIfDue(engine.energy, at: reading.readAt, journal)
+            restFile.saveIfDue(engine, clocks, journal)
         } else {
             engine.observe(seen, own: inferencePower)
         }

@@ -49,40 +49,40 @@ public struct RestForecaster: Sendable {
     static let jitterShare = 0.4
     /// Quarters of hours that the median is of: a day of them, so that a load that changed for good rules after half of one.
     static let memory = 96
-    private var recent: Average
-    private var long: Average
-    private var harvestNow = 0.0
-    private var lowSince: Double?
+    var recent: Average
+    var long: Average
+    var harvestNow = 0.0
+    var lowSince: Double?
     /// When the battery was last seen to fill without a charger, and for how long without a break; nil: never.
-    private var lastNegative: Double?
-    private var negativeSpan = 0.0
-    private var everNegative: Bool { lastNegative != nil }
+    var lastNegative: Double?
+    var negativeSpan = 0.0
+    var everNegative: Bool { lastNegative != nil }
     /// Draws of the last minutes, for telling a step from a slope; whether what is low now began with a step.
     private var before = Average(window: abrupt)
     private var fellAbruptly = false
     /// Local second at which the sun was highest, as seen over a whole day.
-    private var noonSeen: Double?
+    var noonSeen: Double?
     /// Today's harvest and that of the same times of the day before, in joules.
-    private var today = (seen: 0.0, expected: 0.0)
-    private var darkBins = 0
+    var today = (seen: 0.0, expected: 0.0)
+    var darkBins = 0
     /// Local second of the day's first harvest; nil before one was seen from its beginning.
-    private var dawn: Double?
-    private var harvest = [Double?](repeating: nil, count: binCount)
-    private var base = [Double?](repeating: nil, count: binCount)
+    var dawn: Double?
+    var harvest = [Double?](repeating: nil, count: binCount)
+    var base = [Double?](repeating: nil, count: binCount)
     /// Share of each quarter of an hour on a charger, and on how many days there was one.
-    private var charging = [Double?](repeating: nil, count: binCount)
-    private var chargingDays = [Int](repeating: 0, count: binCount)
+    var charging = [Double?](repeating: nil, count: binCount)
+    var chargingDays = [Int](repeating: 0, count: binCount)
     private var bin = Bin()
     /// Base loads of the last `memory` quarters of hours: in their order, and ascending.
-    private var loadsByAge: [Double] = []
-    private var loads: [Double] = []
-    private var elapsed = 0.0
-    private var charger = Average(window: 1800)
+    var loadsByAge: [Double] = []
+    var loads: [Double] = []
+    var elapsed = 0.0
+    var charger = Average(window: 1800)
     /// Of short windows alone.
-    private var acSeconds = 0.0
-    private var acWindows = 0
-    private var acSince: Double?
-    private var acLast: Double?
+    var acSeconds = 0.0
+    var acWindows = 0
+    var acSince: Double?
+    var acLast: Double?
 
     private struct Bin {
         var index = -1

@@ -98,6 +98,26 @@ struct LearningTests {
         try later.verify()
     }
 
+    @Test("What was seen of the rest of the device is kept over a restart; a damaged file is told and begun anew")
+    func restOfTheDevice() throws {
+        let daemon = try DaemonHarness { $0.power = "source = \"virtual\"\npoll = \"100ms\"" }
+        #expect(eventually { (try? daemon.call("io.jouled.Power.GetStatus")["status"]?["restWatts"]?.doubleValue) != nil })
+        let bystander = try Bystander(daemon)
+        try bystander.goOn()
+        try bystander.verify()
+        try daemon.restart()
+        let kept = daemon.directory.text(of: "rest")
+        #expect(kept.hasPrefix("jouled-rest 1\nat ") && kept.contains("\nlong ") && kept.contains("\nchecksum "), "\(kept)")
+        #expect(!daemon.journalHas("learning begins anew", within: .zero))
+        // One that stops writes it anew; one that is killed does not.
+        daemon.directory.write("rest", kept.replacingFirst("elapsed ", "elapsed 9"))
+        try daemon.crash()
+        #expect(daemon.journalHas("base load, sun and charger is lost, learning begins anew", "rest", "the checksum does not match"))
+        let later = try Bystander(daemon)
+        try later.goOn()
+        try later.verify()
+    }
+
     private func price(_ daemon: DaemonHarness) throws -> Double? {
         try daemon.call("io.jouled.Streams.List")["streams"]?.arrayValue?.first?["joulesPerWindow"]?.doubleValue
     }

@@ -17,7 +17,7 @@ import Wyoming
 /// A parser of what comes from outside, fed with bytes that may be anything. A trap or a hang is a defect; an error is the answer
 /// that bad input gets.
 public enum FuzzTarget: String, CaseIterable, Sendable {
-    case varlink, frames, json, configuration, policy, manifest, profile, scenario, sysfs, state, energy, ledger, handover, onnx, idl, journal, habit, gates, history, recording, wyoming, npz
+    case varlink, frames, json, configuration, policy, manifest, profile, scenario, sysfs, state, energy, ledger, handover, onnx, idl, journal, habit, gates, rest, history, recording, wyoming, npz
 
     /// Runs the parser on `bytes`.
     public func run(_ bytes: [UInt8]) {
@@ -39,6 +39,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         case .journal: Self.journal(bytes)
         case .habit: _ = try? ChargeHabit(persistentText: Self.text(bytes), name: "fuzz")
         case .gates: _ = try? GateDuties(persistentText: Self.text(bytes), name: "fuzz")
+        case .rest: _ = try? RestForecaster(persistentText: Self.text(bytes), name: "fuzz", at: WallTime(secondsSince1970: 1.7e9 + 3600))
         case .history: for line in bytes.split(separator: 0x0A) { _ = HistoryRecord.check(Array(line)) }
         case .recording: Self.recording(bytes)
         case .wyoming: Self.wyoming(bytes)
