@@ -30,9 +30,16 @@ public struct DecisionEngine: Sendable {
     var forecaster = RestForecaster()
     var charge = ChargeEstimator()
     var lastDraw: Watts?
+    /// Whether a plug that is in carries the device.
+    var external = ExternalPower()
+    var isPlugged = false
+    /// Whether external power is on, but gives less than the device takes, so that plans are made as on battery.
+    public var isSupplyWeak: Bool { external.isWeak }
+    /// Slow-downs of units that the plan was made for.
+    private var plannedLatency = LatencyModel()
     private var plannedAt: MonotonicTime?
     private var lastPrice = 0.0
-    private var openedAt: [UInt64: MonotonicTime] = [:]
+    var openedAt: [UInt64: MonotonicTime] = [:]
     public private(set) var rest: RestEstimator
     /// By stream id.
     public private(set) var placements: [UInt64: Placement] = [:]
@@ -163,6 +170,14 @@ public struct DecisionEngine: Sendable {
 
     /// Takes a battery reading and what inference drew on average since the one before.
     public mutating func observe(_ reading: Reading, own: Watts) {
+        isPlugged = reading.acOnline
+        var reading = reading
+        reading.acOnline = external.carries(reading, own: own)
+        take(reading, own: own)
+    }
+
+    /// - Parameter reading: `acOnline` where external power carries the device.
+    mutating func take(_ reading: Reading, own: Watts) {
         self.reading = reading
         self.own = own
         rest.observe(
@@ -185,9 +200,9 @@ public struct DecisionEngine: Sendable {
     public mutating func decide(because trigger: Trigger, at now: MonotonicTime, wall: WallTime, utcOffset: UTCOffset) -> Decision {
         // A part of the day that begins is as good as an operator who puts another policy in force.
         let trigger = followSchedule(wall, utcOffset) && trigger == .tick ? .policy : trigger
-        if let reading { habit.observe(acOnline: reading.acOnline, at: wall, utcOffset: utcOffset) }
+        if reading != nil { habit.observe(acOnline: isPlugged, at: wall, utcOffset: utcOffset) }
         // Before the options are built: most ticks find that nothing has to change.
-        if trigger == .tick, let latest, let plannedAt, now.since(plannedAt) < limits.minimumDwell, forecaster.hasData {
+        if trigger == .tick, let latest, let plannedAt, now.since(plannedAt) < latest.limits.minimumDwell, forecaster.hasData, isInTime(latest) {
             var state = latest.state
             refresh(&state, at: now, wall: wall, utcOffset: utcOffset)
             let budget = policy.budget(for: state, memory: &memory)
@@ -200,6 +215,7 @@ public struct DecisionEngine: Sendable {
             }
         }
         plannedAt = now
+        plannedLatency = latency
         var inputs = inputs(trigger, at: now, wall: wall, utcOffset: utcOffset)
         let outcome = inputs.derive()
         memory = outcome.memory
@@ -235,6 +251,19 @@ public struct DecisionEngine: Sendable {
         let decision = Decision(trigger: trigger, budget: outcome.budget, plan: plan, limits: outcome.limits, changes: changes, state: outcome.state, inputs: inputs)
         latest = decision
         return decision
+    }
+
+    /// Whether what runs still meets its deadlines and fits into its units' time, by what is known of their slow-downs now.
+    private func isInTime(_ decision: Decision) -> Bool {
+        var shares: [String: Double] = [:]
+        for placement in placements.values {
+            guard let plan = placement.option?.plan else { continue }
+            let slower = latency.scale(of: plan.unit).factor / plannedLatency.scale(of: plan.unit).factor
+            guard slower > 1 else { continue }
+            if plan.latencyP99 * slower > placement.request.latencyTolerance, plan.latencyP99 <= placement.request.latencyTolerance { return false }
+            shares[plan.unit, default: 0] += plan.utilization * slower
+        }
+        return shares.allSatisfy { unit, share in share <= (decision.limits.unitUtilization[unit] ?? PlanLimits.defaultUtilization) * 1.001 }
     }
 
     /// What a decision now is made from.

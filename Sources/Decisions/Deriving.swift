@@ -59,6 +59,7 @@ extension DecisionInputs {
         } else if let worth, budget.worth.isFinite {
             planLimits.energyPrice = worth.price * budget.worth * DecisionEngine.priceShare
         }
+        planLimits.loadHorizon = min(Self.loadHorizon, max(planLimits.minimumDwell, budget.secondsLeft ?? Self.loadHorizon))
         let plan = Planner.plan(demands, limits: planLimits).valued(by: unit)
         planLimits.energyPrice *= unit
         return Outcome(budget: budget, plan: plan, limits: planLimits, state: state, memory: memory, price: price, options: options)
@@ -81,9 +82,12 @@ extension DecisionInputs {
             id: stream.request.id, name: stream.request.name, model: stream.request.model, weight: rules.weight / unit,
             floor: rules.floor, critical: rules.critical, latencyTolerance: stream.request.latencyTolerance,
             options: options.map(\.plan), current: stream.current.map(PlanOption.init),
-            secondsSinceSwitch: stream.isPlaced || stream.current != nil ? now.since(stream.since) : Seconds(.infinity),
+            secondsSinceSwitch: hasChanged(stream) ? now.since(stream.since) : Seconds(.infinity),
             gate: stream.request.gate.flatMap { gate in hasStream(gate.stream) ? .init(stream: gate.stream, duty: gate.duty) : nil })
     }
+
+    /// One that has never run yet may start at any time: there is nothing that it could flap between.
+    private func hasChanged(_ stream: Stream) -> Bool { stream.current != nil || (stream.isPlaced && stream.since > stream.openedAt) }
 
     private func hasStream(_ id: UInt64) -> Bool { streams.contains { $0.request.id == id } }
 
@@ -111,8 +115,20 @@ extension DecisionInputs {
             budget: budget.watts, unitUtilization: units, residentBytes: limits.residentBytes,
             switchCost: isUnlimited ? DecisionEngine.changeCostWithoutLimit : DecisionEngine.switchCost,
             retimeCost: isUnlimited ? DecisionEngine.changeCostWithoutLimit : DecisionEngine.retimeCost,
-            minimumDwell: isUnlimited ? .zero : limits.minimumDwell, nodeLimit: PlanLimits.liveNodeLimit)
+            minimumDwell: isUnlimited ? .zero : dwell, nodeLimit: PlanLimits.liveNodeLimit)
     }
+
+    /// The dwell of a goal that is soon is shorter: half of ten minutes must not be lost to one noisy reading.
+    private var dwell: Seconds {
+        guard case .lifetime(let lifetime) = policy.kind, case .duration(let duration) = lifetime.end else { return limits.minimumDwell }
+        return min(limits.minimumDwell, max(Self.leastDwell, duration * Self.dwellShare))
+    }
+
+    /// Streams change every two hours on average, and a variant mostly serves several.
+    private static let loadHorizon = Seconds(7200)
+    /// Share of a goal's duration that is dwelt for, and the least.
+    private static let dwellShare = 0.05
+    private static let leastDwell = Seconds(60)
 
     /// How much longer a stream is expected to run: to the goal's end if it was there from the beginning, else twice as
     /// long as it has been, because what came late mostly goes early.

@@ -43,8 +43,10 @@ extension DecisionEngine {
     /// Takes a look at the battery with what inference did since the one before, learns from both, and from then on
     /// plans ahead by what it learned.
     public mutating func observe(_ reading: Reading, usage: Usage, wall: WallTime, utcOffset: UTCOffset) {
-        let reading = withEnergy(reading)
+        var reading = withEnergy(reading)
         let own = usage.span.value > 0 ? spent(usage) / usage.span : .zero
+        isPlugged = reading.acOnline
+        reading.acOnline = external.carries(reading, own: own)
         if let look = look(reading, usage) {
             learn(usage, look, online: reading.acOnline, at: reading.takenAt)
             let second = Self.secondOfDay(wall, utcOffset)
@@ -66,7 +68,7 @@ extension DecisionEngine {
             charge.observe(energy: energy, error: battery.error, drain: mean, full: battery.full, at: reading.takenAt)
         }
         lastDraw = reading.draw
-        observe(reading, own: own)
+        take(reading, own: own)
     }
 
     /// Learns a unit's slow-down from the latencies of its runs.

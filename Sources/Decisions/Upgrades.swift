@@ -127,14 +127,20 @@ extension DecisionEngine {
         let cost = current == nil || !placement.isPlaced ? 0 : isVariant ? limits.switchCost : limits.retimeCost
         // What a change must gain is not there to pay for energy.
         let net = gain > cost ? gain - cost : gain
-        if limits.energyPrice > 0, net > 0, rules.weight * net <= limits.energyPrice * more.value {
-            list.append(.weight(needed: limits.energyPrice * more.value / net, weight: rules.weight))
-        }
-        if placement.isPlaced {
+        let price = limits.energyPrice * (more + loading(plan, of: placement.request.model, limits)).value
+        if limits.energyPrice > 0, net > 0, rules.weight * net <= price { list.append(.weight(needed: price / net, weight: rules.weight)) }
+        // One that has not run yet may start at any time.
+        if placement.isPlaced, current != nil || placement.since > openedAt[placement.request.id] ?? placement.since {
             let dwelt = now.since(placement.since)
             if isVariant, dwelt < limits.minimumDwell { list.append(.dwell(left: limits.minimumDwell - dwelt)) }
             if current != nil, gain <= cost { list.append(.change(gain: gain, cost: cost)) }
         }
         return list
+    }
+
+    /// What loading adds to an option's power over the time that it is reckoned to serve; nothing if any stream runs it already.
+    private func loading(_ plan: PlanOption, of model: String, _ limits: PlanLimits) -> Watts {
+        let isLoaded = placements.values.contains { $0.request.model == model && $0.option?.plan.sameArtefact(as: plan) == true }
+        return isLoaded ? .zero : plan.loadEnergy / limits.loadHorizon
     }
 }

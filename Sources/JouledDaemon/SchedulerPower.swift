@@ -149,6 +149,7 @@ extension Scheduler {
     private func readPower() async -> DecisionEngine.Trigger {
         let reading = await power.read()
         let before = lastReading
+        let wasWeak = engine.isSupplyWeak
         lastReading = reading
         if reading.slept > Self.shortestSleep {
             learning.slept()
@@ -170,7 +171,13 @@ extension Scheduler {
         for problem in reading.problems where !(before?.problems.contains(problem) ?? false) {
             journal.send(JournalRecord(.warning, problem, messageID: MessageID.powerProblem))
         }
-        guard let before, before.acOnline != reading.acOnline else { return .tick }
+        if engine.isSupplyWeak, !wasWeak {
+            journal.send(
+                JournalRecord(
+                    .warning, "External power is on, but gives less than the device takes: the battery drains, and plans are made as without it",
+                    messageID: MessageID.powerChanged, fields: [.init("JOULED_AC", "1"), .init("JOULED_AC_WEAK", "1")]))
+        }
+        guard let before, before.acOnline != reading.acOnline else { return engine.isSupplyWeak == wasWeak ? .tick : .power }
         journal.send(
             JournalRecord(
                 .notice, reading.acOnline ? "External power is on" : "External power is off: running on battery",

@@ -117,6 +117,9 @@ public struct PlanLimits: Hashable, Sendable {
     public var unitUtilization: [String: Double]
     /// Memory for loaded variants; nil: unlimited.
     public var residentBytes: Int?
+    /// For so long a variant that is loaded is expected to serve: its load energy, spread over that time, is priced like
+    /// power. Infinite: loading costs nothing.
+    public var loadHorizon: Seconds
     /// Quality that a change of variant or unit must gain to be worth it.
     public var switchCost: Double
     /// Quality that a change of cadence or coalescing alone must gain.
@@ -135,9 +138,11 @@ public struct PlanLimits: Hashable, Sendable {
 
     public init(
         budget: Watts?, unitUtilization: [String: Double] = [:], residentBytes: Int? = nil, switchCost: Double = 0,
-        retimeCost: Double = 0, minimumDwell: Seconds = .zero, nodeLimit: Int = 1_000_000, energyPrice: Double = 0
+        retimeCost: Double = 0, minimumDwell: Seconds = .zero, nodeLimit: Int = 1_000_000, energyPrice: Double = 0,
+        loadHorizon: Seconds = Seconds(.infinity)
     ) {
         self.energyPrice = energyPrice
+        self.loadHorizon = loadHorizon
         self.budget = budget
         self.unitUtilization = unitUtilization
         self.residentBytes = residentBytes
@@ -206,7 +211,8 @@ public struct Plan: Hashable, Sendable {
     public var totalPower: Watts
     /// Sum of weight x quality over running streams.
     public var utility: Double
-    /// What changing costs, in the same measure; the plan maximises `utility - switchPenalty`.
+    /// What changing and loading cost, in the same measure; the plan maximises `utility - switchPenalty` less the price of
+    /// its power.
     public var switchPenalty: Double
     /// Energy to load what no stream has loaded now, each artefact once.
     public var loadEnergy: Joules

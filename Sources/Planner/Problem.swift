@@ -98,6 +98,7 @@ struct Prepared {
                 })
             pauseWorth.append(-demand.weight * Self.penalty(nil, demand, limits))
         }
+        chargeLoads()
         unitCaps = units.names.map { limits.unitUtilization[$0] ?? PlanLimits.defaultUtilization }
         for (stream, demand) in demands.enumerated() {
             exclusion.append(demand.options.indices.map { option in
@@ -105,6 +106,22 @@ struct Prepared {
                     demand.options[option], demand, limits, cap: unitCaps[unitOf[stream][option]], bytes: artefactBytes[artefactOf[stream][option]])
                     ?? (asleep.contains(stream) ? .gate : nil)
             })
+        }
+    }
+
+    /// Takes off what loading costs where an artefact is not in memory yet, spread over the time that it is expected to serve. Streams
+    /// that begin to share one at the same time are charged each: a load too many is held against a change, never one too few.
+    private mutating func chargeLoads() {
+        guard limits.energyPrice > 0, limits.loadHorizon.value > 0 else { return }
+        var resident = Set<Int>()
+        for (stream, demand) in demands.enumerated() {
+            guard let current = demand.current, let option = demand.options.firstIndex(where: { $0.sameArtefact(as: current) }) else { continue }
+            resident.insert(artefactOf[stream][option])
+        }
+        for (stream, demand) in demands.enumerated() {
+            for (option, plan) in demand.options.enumerated() where plan.loadEnergy.value > 0 && !resident.contains(artefactOf[stream][option]) {
+                worth[stream][option] -= limits.energyPrice * (plan.loadEnergy / limits.loadHorizon).value
+            }
         }
     }
 

@@ -5,8 +5,8 @@ import Units
 /// within which step the energy must lie.
 ///
 /// A gauge in whole percents is half a percent off at any time, but exact at the moment when it
-/// changes; counting on from there keeps most of that exactness (coulomb counting with an interval
-/// constraint). How coarse the steps are is told from the readings; what a gauge is off beyond its
+/// changes; counting on from there keeps most of that exactness. The estimate is a normal distribution that counting moves and widens and
+/// each reading cuts off at its step's bounds (assumed-density filtering): of 100 steps it leaves some 0.02 to 0.1 %. How coarse the steps are is told from the readings; what a gauge is off beyond its
 /// steps (its calibration) cannot be counted away, and counting may not lead away from the gauge by it.
 public struct ChargeEstimator: Sendable {
     /// Energy at `time`, and one standard deviation of it; nil before a reading.
@@ -15,6 +15,8 @@ public struct ChargeEstimator: Sendable {
     private var last: Look?
     /// The part of `deviation`, in joules, that counting can lessen: the gauge's rounding.
     private var rounding = 0.0
+    /// Joules counted since a reading last cut the estimate off.
+    private var uncounted = 0.0
     /// The smallest change of what the gauge shows, in joules; nil before any.
     private var finest: Double?
 
@@ -24,13 +26,18 @@ public struct ChargeEstimator: Sendable {
         var full: Joules?
     }
 
-    /// Seconds in which the estimate comes nearer to the gauge by all but 1/e. A power register that is 8 % off then leaves
-    /// the gauge by what it is off in an hour at most, while the sawtooth of a gauge's rounding is averaged out.
+    /// While the gauge's steps are not known, seconds in which the estimate comes nearer to it by all but 1/e: a power register that is
+    /// 8 % off then leaves the gauge by what it is off in an hour at most.
     static let pull = 3600.0
     /// Counting over so many seconds is a guess.
     static let longestGap = 6 * 3600.0
-    /// One standard deviation of counting, as a share of what was counted.
-    static let countingError = 0.1
+    /// One standard deviation of what is counted between two readings, as a share of it, and of what a power register is off all the time.
+    static let countingError = 0.2
+    static let registerError = 0.02
+    /// How exactly a gauge changes where its step says, in steps.
+    static let blur = 0.03
+    /// Readings cut off anew when so much of a step was counted since: the same bound said twice is no further evidence.
+    static let apart = 0.02
     /// Share of what was counted by which it can be wrong at worst: loads change between two readings.
     static let worstCounting = 0.5
     /// A capacity that changed by a larger share is another battery's.
@@ -69,21 +76,38 @@ public struct ChargeEstimator: Sendable {
         guard abs(moved - counted) <= min(widest, finest ?? widest) + Self.worstCounting * abs(counted) else { return begin(look, error) }
         learnStep(moved, look)
         let step = min(widest, finest ?? widest)
-        let low = shown.value - step / 2
-        let high = min(shown.value + step / 2, full?.value ?? .infinity)
-        // Counting errors are a share of what was counted; rounding bounds their sum.
-        let grown = rounding * rounding + (Self.countingError * counted) * (Self.countingError * counted)
-        rounding = min(grown.squareRoot(), step / 12.0.squareRoot())
+        uncounted += abs(counted)
+        // A register's error grows with what is counted, chance with its square root.
+        rounding = hypot(rounding + Self.registerError * abs(counted), Self.countingError * counted)
         var estimate = known.value * Self.scale(before, look) + counted
-        estimate += (shown.value - estimate) * (1 - exp(-span / Self.pull))
-        if estimate < low || estimate > high {
-            estimate = min(max(estimate, low), high)
-            // Just past a step: the energy is near it.
-            rounding = min(rounding, step * 0.15 + Self.countingError * abs(counted))
+        if finest == nil { estimate += (shown.value - estimate) * (1 - exp(-span / Self.pull)) }
+        let low = shown.value - step / 2
+        let high = shown.value + step / 2
+        if abs(moved) > Self.noise * (full ?? shown).value || uncounted >= step * Self.apart {
+            uncounted = 0
+            (estimate, rounding) = Self.between(low, high, blur: step * Self.blur, mean: estimate, deviation: rounding)
         }
+        estimate = min(max(estimate, low), min(high, full?.value ?? .infinity))
+        rounding = min(rounding, step / 12.0.squareRoot())
         energy = Joules(max(0, estimate))
         let calibration = max(0, error.value * error.value - step * step / 12)
         deviation = Joules((rounding * rounding + calibration).squareRoot())
+    }
+
+    /// Mean and standard deviation of a normal variable, once it is known to lie between two blurred bounds: the moments of its product
+    /// with a difference of two probits (Rasmussen and Williams 2006, Gaussian Processes for Machine Learning, section 3.9).
+    private static func between(_ low: Double, _ high: Double, blur: Double, mean: Double, deviation: Double) -> (Double, Double) {
+        let variance = deviation * deviation
+        let spread = (variance + blur * blur).squareRoot()
+        guard variance > 0, spread > 0 else { return (mean, deviation) }
+        let (a, b) = ((mean - low) / spread, (mean - high) / spread)
+        func density(_ x: Double) -> Double { exp(-x * x / 2) / (2 * Double.pi).squareRoot() }
+        let mass = 0.5 * (erfc(-a / 2.0.squareRoot()) - erfc(-b / 2.0.squareRoot()))
+        // So far outside that counting was wrong: it is at the nearer bound.
+        guard mass > 1e-6 else { return (mean < low ? low : high, (high - low) * 0.15) }
+        let slope = (density(a) - density(b)) / (spread * mass)
+        let bend = -(a * density(a) - b * density(b)) / (spread * spread * mass) - slope * slope
+        return (mean + variance * slope, max(0, variance + variance * variance * bend).squareRoot())
     }
 
     /// Forgets everything, as after a battery was changed.

@@ -38,8 +38,12 @@ public struct RestForecaster: Sendable {
     /// Time constants of the present level and of the long mean, in seconds.
     static let recentWindow = 1200.0
     static let longWindow = 6 * 3600.0
-    /// How fast the forecast goes from the present level to the long mean, in seconds.
+    /// How fast the forecast goes from the present level to the long mean, in seconds, at least; and for what share of the time that it
+    /// has lasted a departure is taken to go on: a call of an hour ends, a load that has been there for half a day stays.
     static let reversion = 3600.0
+    static let lasting = 0.7
+    /// One standard deviation of what is added should a load that is higher than before stay for good, as a share of the departure.
+    static let stayShare = 0.5
     /// Base loads drift: a long mean of the past says this much of the future, at best.
     static let driftShare = 0.03
 
@@ -52,6 +56,8 @@ public struct RestForecaster: Sendable {
     var recent: Average
     var long: Average
     var harvestNow = 0.0
+    /// Since when the present load has parted from the settled one, and to which side.
+    var parted: (since: Double, isAbove: Bool)?
     var lowSince: Double?
     /// When the battery was last seen to fill without a charger, and for how long without a break; nil: never.
     var lastNegative: Double?
@@ -179,6 +185,7 @@ public struct RestForecaster: Sendable {
             harvestNow = 0
             recent.add(net, over: seconds)
             long.add(net, over: seconds)
+            noteDeparture()
             return
         }
         negativeSpan = net < -max(0.02 * level, doubt) ? negativeSpan + seconds : 0
@@ -195,6 +202,7 @@ public struct RestForecaster: Sendable {
             long = Average(window: Self.longWindow)
             recent.add(net, over: seconds)
             long.add(net, over: seconds)
+            parted = nil
             lowSince = nil
             harvestNow = 0
             lastNegative = nil
@@ -274,14 +282,19 @@ public struct RestForecaster: Sendable {
         let slot = max(Self.binLength, length.value / 400)
         var slots: [Outlook.Slot] = []
         var ahead = 0.0
-        let deviation = baseDeviation
+        let deviation = baseDeviation.value
+        let more = max(0, departure(from: settledLoad))
         while ahead < length.value {
             // Slots end at the bins' edges, so that a night's end is where it is.
             let edge = slot - (secondOfDay + ahead).truncatingRemainder(dividingBy: slot)
             let span = min(edge, length.value - ahead)
             let middle = secondOfDay + ahead + span / 2
             let income = income(at: middle, ahead: ahead + span / 2, now: secondOfDay, hopeful: hopeful)
-            slots.append(.init(length: Seconds(span), drain: Watts(load(at: middle, ahead: ahead + span / 2, hopeful: hopeful) - income), deviation: deviation))
+            let staying = Self.stayShare * more * (1 - exp(-(ahead + span / 2) / reversion))
+            slots.append(
+                .init(
+                    length: Seconds(span), drain: Watts(load(at: middle, ahead: ahead + span / 2, hopeful: hopeful) - income),
+                    deviation: Watts(hypot(deviation, staying))))
             ahead += max(span, 1e-3)
         }
         return Outlook(slots: slots)
@@ -295,11 +308,24 @@ public struct RestForecaster: Sendable {
         let settled: Double
         // Half of what this time of day was like before: days resemble, they do not repeat.
         if elapsed > 86400, let before = base[index(second)] { settled = 0.5 * (long + before) } else { settled = long }
-        // Loads jitter from minute to minute; only a departure that jitter does not explain is one (James and Stein).
-        let departure = max(0, recent.mean) - long
-        let jitter = self.long.variance * Self.jitterShare
-        let believed = departure == 0 ? 0 : departure * max(0, 1 - jitter / (departure * departure))
-        return settled + believed * exp(-ahead / (hopeful ? Self.reversion / 2 : Self.reversion))
+        return settled + departure(from: long) * exp(-ahead / (hopeful ? Self.reversion / 2 : reversion))
+    }
+
+    /// Seconds in which the present departure from the settled load is taken to fade.
+    private var reversion: Double { max(Self.reversion, Self.lasting * (parted.map { elapsed - $0.since } ?? 0)) }
+
+    /// How far the present level is from the settled one. Loads jitter from minute to minute; only what jitter does not explain is a
+    /// departure (James and Stein).
+    private func departure(from settled: Double) -> Double {
+        let departure = max(0, recent.mean) - settled
+        let jitter = long.variance * Self.jitterShare
+        return departure == 0 ? 0 : departure * max(0, 1 - jitter / (departure * departure))
+    }
+
+    private mutating func noteDeparture() {
+        let departure = departure(from: settledLoad)
+        guard departure != 0 else { return parted = nil }
+        if parted?.isAbove != (departure > 0) { parted = (elapsed, departure > 0) }
     }
 
     private func index(_ second: Double) -> Int {

@@ -21,7 +21,7 @@ extension RestForecaster {
     public func persistentText(at wall: WallTime, secondOfDay: Double) -> String {
         var rows: [Row] = [
             ("at", [wall.secondsSince1970, secondOfDay]), ("elapsed", [elapsed]), ("recent", recent.row), ("long", long.row), ("charger", charger.row),
-            ("low", [lowSince, harvestNow]), ("sun", [lastNegative, negativeSpan, noonSeen, dawn]),
+            ("parted", [parted?.since, parted.map { $0.isAbove ? 1 : 0 }]), ("low", [lowSince, harvestNow]), ("sun", [lastNegative, negativeSpan, noonSeen, dawn]),
             ("today", [today.seen, today.expected, Double(darkBins)]), ("plug", [acSeconds, Double(acWindows), acSince, acLast]),
         ]
         for index in 0..<Self.binCount where charging[index] != nil {
@@ -66,6 +66,12 @@ extension RestForecaster {
         case ("recent", 3): return recent.take(values)
         case ("long", 3): return long.take(values)
         case ("charger", 3): return charger.take(values)
+        case ("parted", 2):
+            parted = nil
+            guard let since = values[0] else { return values[1] == nil }
+            guard let isAbove = Self.count(values[1]), isAbove <= 1 else { return false }
+            parted = (since, isAbove == 1)
+            return true
         case ("low", 2):
             lowSince = values[0]
             return values[1].map { harvestNow = $0 } != nil
@@ -112,7 +118,7 @@ extension RestForecaster {
         guard gap <= Self.oldest else { return self = RestForecaster() }
         // The base load may be another one by now. Where a sun may shine, some of the level must stay: without it, what is left of
         // the load by day would be taken for the load.
-        recent = Average(window: Self.recentWindow)
+        (recent, parted) = (Average(window: Self.recentWindow), nil)
         if everNegative { long.weight = min(long.weight, Self.levelKept) } else { long = Average(window: Self.longWindow) }
         (loads, loadsByAge) = ([], [])
         (lowSince, harvestNow, negativeSpan) = (nil, 0, 0)

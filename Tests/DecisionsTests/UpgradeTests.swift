@@ -70,11 +70,23 @@ struct UpgradeTests {
     func paused() {
         let paused = engine(.fixed(Watts(0.005)), request(floor: 0.99))
         #expect(paused.placements[1]?.isPlaced == true && paused.placements[1]?.option == nil)
-        #expect(needs(paused, "int8") == [.floor(needed: 0.95, floor: 0.99), .dwell(left: Seconds(10))], "what was paused stays so for the dwell")
-        #expect(needs(paused, "int8", after: 10) == [.floor(needed: 0.95, floor: 0.99)])
+        #expect(needs(paused, "int8") == [.floor(needed: 0.95, floor: 0.99)])
         guard case .power(let missing)? = needs(paused, "fp32")?.first else { return #expect(Bool(false), "\(String(describing: needs(paused, "fp32")))") }
         #expect(abs(missing.value - 0.005) < 1e-12)
         #expect(engine(.fixed(Watts(0.005)), request(floor: 0.95)).placements[1]?.option?.plan.variant == "int8")
+    }
+
+    @Test("What was paused stays so for the dwell, and is said to")
+    func pausedLately() {
+        var engine = engine(.fixed(Watts(0.02)), request(), .init(minimumDwell: Seconds(600)))
+        let later = Self.now.advanced(by: Seconds(700))
+        engine.adopt(PowerPolicy(kind: .fixed(.zero)), named: "none")
+        _ = engine.decide(because: .policy, at: later, wall: WallTime(secondsSince1970: 700), utcOffset: .zero)
+        #expect(engine.placements[1]?.option == nil)
+        engine.adopt(PowerPolicy(kind: .fixed(Watts(0.02))), named: "more")
+        _ = engine.decide(because: .tick, at: later.advanced(by: Seconds(60)), wall: WallTime(secondsSince1970: 760), utcOffset: .zero)
+        #expect(engine.placements[1]?.reason == "paused: it changed only 1m00s ago and may change again in 9m00s", "\(engine.placements[1]?.reason ?? "")")
+        #expect(needs(engine, "fp32", after: 760) == [.dwell(left: Seconds(540))])
     }
 
     @Test("A change of lately has to wait, and a variant that failed is said to have failed")

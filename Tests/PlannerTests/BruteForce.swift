@@ -30,7 +30,16 @@ struct BruteForce {
         } else if option != nil, dwelling {
             quality -= 1
         }
-        return demand.weight * quality
+        var worth = demand.weight * quality
+        if let option, limits.loadHorizon.value.isFinite, !isLoaded(demand.model, option) {
+            worth -= limits.energyPrice * option.loadEnergy.value / limits.loadHorizon.value
+        }
+        return worth
+    }
+
+    /// Whether any stream runs the variant on that unit already.
+    private func isLoaded(_ model: String, _ option: PlanOption) -> Bool {
+        demands.contains { $0.model == model && $0.current?.variant == option.variant && $0.current?.unit == option.unit }
     }
 
     func best() -> Best {
@@ -51,6 +60,7 @@ struct BruteForce {
                 let isBehind = demand.gate.map { gate in zip(demands, choice).contains { $0.id == gate.stream && $1 != nil } } ?? false
                 let awake = isBehind ? demand.gate?.duty ?? 1 : 1
                 power += option.power.value * awake
+                objective -= limits.energyPrice * option.power.value * awake
                 time[option.unit, default: 0] += option.utilization * awake
                 memory["\(demand.model)/\(option.variant)/\(option.unit)"] = option.residentBytes
                 if demand.critical { critical += 1 } else { others += 1 }
@@ -142,6 +152,7 @@ func randomCase(_ seed: Int, streams: ClosedRange<Int> = 1...5, options: ClosedR
         unitUtilization: chance(0.5) ? ["cpu": number(0.3...1.2)] : [:],
         residentBytes: chance(0.5) ? Int.random(in: 0...250, using: &random) : nil,
         switchCost: chance(0.5) ? number(0...0.2) : 0, retimeCost: chance(0.5) ? number(0...0.05) : 0,
-        minimumDwell: Seconds(chance(0.3) ? 10 : 0))
+        minimumDwell: Seconds(chance(0.3) ? 10 : 0), energyPrice: chance(0.3) ? number(0...1) : 0,
+        loadHorizon: Seconds(chance(0.5) ? number(1...20) : .infinity))
     return (demands, limits)
 }

@@ -15,7 +15,7 @@ struct PlannerTests {
             let expected = brute.best()
             let plan = Planner.plan(demands, limits: limits)
             kinds[plan.bindingConstraint, default: 0] += 1
-            let objective = plan.utility - plan.switchPenalty
+            let objective = plan.utility - plan.switchPenalty - limits.energyPrice * plan.totalPower.value
             #expect(plan.regretBound == 0, "seed \(seed)")
             #expect(plan.isOverBudget == expected.isOverBudget, "seed \(seed)")
             if expected.isOverBudget {
@@ -44,13 +44,13 @@ struct PlannerTests {
             let expected = BruteForce(demands: demands, limits: limits).best()
             let plan = Planner.plan(demands, limits: limits)
             #expect(plan.regretBound == 0, "seed \(seed)")
-            let objective = plan.utility - plan.switchPenalty
+            let objective = plan.utility - plan.switchPenalty - limits.energyPrice * plan.totalPower.value
             #expect(abs(objective - expected.objective) < 2e-7, "seed \(seed): \(objective), brute force \(expected.objective)")
             #expect(plan.totalPower.value <= (limits.budget?.value ?? .infinity) + 1e-9, "seed \(seed)")
             for index in demands.indices { demands[index].gate = nil }
             let without = Planner.plan(demands, limits: limits)
-            #expect(objective >= without.utility - without.switchPenalty - 2e-7, "seed \(seed): a gate made things worse")
-            if objective > without.utility - without.switchPenalty + 1e-6 { saved += 1 }
+            #expect(objective >= without.utility - without.switchPenalty - limits.energyPrice * without.totalPower.value - 2e-7, "seed \(seed): a gate made things worse")
+            if objective > without.utility - without.switchPenalty - limits.energyPrice * without.totalPower.value + 1e-6 { saved += 1 }
         }
         #expect(saved > 5, "gates hardly mattered")
     }
@@ -105,7 +105,7 @@ struct PlannerTests {
         for step in 0...20 {
             limits.budget = Watts(Double(step) * 0.2)
             let plan = Planner.plan(demands, limits: limits)
-            let objective = plan.utility - plan.switchPenalty
+            let objective = plan.utility - plan.switchPenalty - limits.energyPrice * plan.totalPower.value
             #expect(objective >= last - 2e-7, "seed \(seed)")
             #expect(plan.marginalUtilityPerWatt >= 0, "seed \(seed)")
             if plan.bindingConstraint == .none { #expect(plan.marginalUtilityPerWatt == 0, "seed \(seed)") }
@@ -120,7 +120,8 @@ struct PlannerTests {
         let exact = Planner.plan(demands, limits: limits)
         limits.nodeLimit = 3
         let cut = Planner.plan(demands, limits: limits)
-        let regret = exact.utility - exact.switchPenalty - (cut.utility - cut.switchPenalty)
+        func net(_ plan: Plan) -> Double { plan.utility - plan.switchPenalty - limits.energyPrice * plan.totalPower.value }
+        let regret = net(exact) - net(cut)
         #expect(regret <= cut.regretBound + 2e-7, "seed \(seed)")
         check(exact, demands, limits, seed)
         #expect(cut.totalPower.value <= (limits.budget?.value ?? .infinity) + 1e-9)

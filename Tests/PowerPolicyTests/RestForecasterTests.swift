@@ -16,7 +16,8 @@ struct RestForecasterTests {
     /// Readings by the minute over `hours`, of a base load of a watt that jitters from one five minutes to the next.
     private func seen(
         hours: ClosedRange<Double>, seed: UInt64, jitter: Double = 0.05, harvest: (Double) -> Double = { _ in 0 },
-        charging: (Double) -> Bool = { _ in false }
+        charging: (Double) -> Bool = { _ in false },
+        load: (Double) -> Double = { _ in 1 }
     ) -> RestForecaster {
         var random = SeededGenerator(seed: seed)
         var forecaster = RestForecaster()
@@ -25,7 +26,7 @@ struct RestForecasterTests {
             if minute % 5 == 0 { departure = jitter * random.normal() }
             let second = Double(minute) * 60
             let online = charging(second)
-            let net = 1 + departure - harvest(second) - (online ? 5 : 0)
+            let net = load(second) + departure - harvest(second) - (online ? 5 : 0)
             forecaster.observe(net: Watts(net), acOnline: online, span: Seconds(60), secondOfDay: second.truncatingRemainder(dividingBy: 86400))
         }
         return forecaster
@@ -45,6 +46,20 @@ struct RestForecasterTests {
         }
         #expect(forecaster.baseDeviation.value > 0.005 && forecaster.baseDeviation.value < 0.08)
         #expect(!forecaster.isCharging && !forecaster.showsSun)
+    }
+
+    @Test("A load that rose is taken to fade in an hour at first, and to stay the longer the longer it has been there", arguments: seeds(10))
+    func lasting(seed: UInt64) {
+        // From 1 W to 1.6 W at six; what is added to six more hours of 1 W, as a share of what would be were it to stay.
+        func share(after hours: Double) -> Double {
+            let forecaster = seen(hours: 0...6 + hours, seed: seed, load: { $0 < 6 * 3600 ? 1 : 1.6 })
+            let outlook = forecaster.outlook(from: (6 + hours) * 3600, for: Seconds(6 * 3600))
+            return (outlook.total.value / outlook.length.value - 1) / 0.6
+        }
+        let (soon, later) = (share(after: 1), share(after: 4))
+        #expect(soon > 0.08 && soon < 0.3, "seed \(seed): \(soon)")
+        #expect(later > 0.33 && later > 1.8 * soon, "seed \(seed): \(later) after \(soon)")
+        #expect(share(after: 8) > 0.85, "seed \(seed)")
     }
 
     @Test("A sun that rises is expected to rise on and to set, never brighter than it gets", arguments: seeds(20))
