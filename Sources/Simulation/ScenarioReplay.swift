@@ -214,11 +214,12 @@ private struct Run {
         switch mind {
         case .engine(var engine):
             let believed = engine.inferencePower
+            // Time of this thread alone: others on the machine do not make a planner slower.
             let clocks = SystemClocks()
-            let begun = clocks.monotonic()
+            let begun = clocks.threadCPU()
             let decision = engine.decide(
                 because: trigger, at: Self.time(twin.time), wall: telemetry.wall(at: twin.time), utcOffset: .zero)
-            outcome.plannerTimes.append(clocks.monotonic().since(begun).microseconds)
+            outcome.plannerTimes.append((clocks.threadCPU() - begun).microseconds)
             if !telemetry.faults.isEmpty {
                 outcome.broken += Invariants.broken(decision, engine, live: live.map { UInt64($0 + 1) }).map { "at \(clockText(twin.time)): \($0)" }
             }

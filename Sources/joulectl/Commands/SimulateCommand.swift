@@ -10,8 +10,8 @@ struct SimulateCommand: ParsableCommand {
         commandName: "simulate",
         abstract: "Replay a scenario in virtual time and score it beside the clairvoyant optimum.",
         discussion: """
-            The same file and seed give the same bytes. Planner times are therefore given as upper bounds in steps \
-            (50, 200, 1000 us and so on); --timings prints them exactly, on standard error.
+            The same file and seed give the same bytes. Planner times are CPU time, and given as upper bounds in steps \
+            (50, 200, 1000, 5000, 20000, 100000 us); --timings prints them exactly, on standard error.
             """)
 
     @Argument(help: "The scenario, a TOML file that names its trace.")
