@@ -114,6 +114,6 @@ extension Scenario {
             hop: Seconds(try table.number("hop_s", range: 1e-6...1e6)),
             deadline: Seconds(milliseconds: try table.number("deadline_ms", range: 0...1e9)),
             floor: try table.number("floor", default: 0, range: 0...1), weight: weight,
-            critical: try table.bool("critical", default: false), cadences: cadences, cadenceQuality: qualities)
+            critical: try table.bool("critical", default: false), statesWeight: table.contains("weight"), statesCritical: table.contains("critical"), cadences: cadences, cadenceQuality: qualities)
     }
 }

@@ -258,7 +258,7 @@ extension Scenario {
         }
         return StreamRequest(
             id: UInt64(index + 1), name: stream.name, model: stream.model, hopTime: stream.hop, latencyTolerance: stream.deadline,
-            floor: stream.floor, weight: stream.weight, critical: stream.critical, variants: variants,
+            floor: stream.floor, weight: stream.statesWeight ? stream.weight : nil, critical: stream.statesCritical ? stream.critical : nil, variants: variants,
             cadences: zip(stream.cadences, stream.cadenceQuality).map { .init(multiple: $0, quality: $1) }, pacing: .perWindow)
     }
 

@@ -1,3 +1,4 @@
+import ConfigDocument
 import PowerPolicy
 import Testing
 import Units
@@ -136,6 +137,33 @@ struct ReplayTests {
             default: break
             }
         }
+    }
+
+    @Test("A policy's rules hold for what the scenario does not state, and what it states holds over them")
+    func policyRules() throws {
+        var scenario = Fixture.scenario(capacity: 1e6, initial: 1, reserve: 0, base: 0, until: 600)
+        var other = scenario.options[0]
+        other.model = "n"
+        scenario.options.append(other)
+        scenario.streams = [Fixture.stream("first", until: 600), Fixture.stream("second", until: 600)]
+        scenario.streams[1].model = "n"
+        for index in [0, 1] { (scenario.streams[index].statesWeight, scenario.streams[index].statesCritical) = (false, false) }
+        var read = try Scenario(reading: ConfigDocument(file: "s.toml", text: scenario.text.toml))
+        read.rows = scenario.rows
+        #expect(read.streams.allSatisfy { !$0.statesWeight && !$0.statesCritical && $0.weight == 1 && !$0.critical })
+        /// Room for one at full cadence only, and the other at half.
+        func running(_ scenario: Scenario, _ rules: PowerPolicy.ModelRules, _ watts: Double) -> [String] {
+            let policy = PowerPolicy(kind: .fixed(Watts(watts)), models: ["n": rules])
+            return ScenarioReplay(scenario, controller: .jouled(policy)).run().moments.last?.running ?? []
+        }
+        #expect(running(read, .init(weight: 3), 1.5) == ["fp32/cpu/2", "fp32/cpu/1"])
+        #expect(running(read, .init(weight: 0.3), 1.5) == ["fp32/cpu/1", "fp32/cpu/2"])
+        #expect(running(read, .init(weight: 0.3, critical: true), 0.5) == ["", "fp32/cpu/2"])
+        (read.streams[1].statesWeight, read.streams[1].weight) = (true, 0.2)
+        #expect(running(read, .init(weight: 3, critical: true), 0.5) == ["", "fp32/cpu/2"])
+        read.streams[1].statesCritical = true
+        #expect(running(read, .init(weight: 3), 1.5) == ["fp32/cpu/1", "fp32/cpu/2"])
+        #expect(running(read, .init(weight: 3, critical: true), 0.5) == ["fp32/cpu/2", ""])
     }
 
     @Test("Random days: goals met, floors and critical streams kept, near the optimum")
