@@ -68,13 +68,15 @@ struct SimulateCommand: ParsableCommand {
             let chosen = try policy.map { path throws(JouledError) in try PowerPolicy.load(path) }
             var replay = ScenarioReplay(scenario, controller: .jouled(chosen))
             replay.recordsDecisions = journal != nil
+            replay.keepsTrack = report != nil
             let outcome = replay.run()
             if let journal { try Console.write(SimulatedJournal.bytes(of: outcome), file: journal, mode: 0o644) }
             var result = ScenarioReport(
                 name: scenario.name, controller: policy ?? "jouled",
                 outcome: outcome, oracle: Oracle(scenario).utility)
             for baseline in try baselines() {
-                result.baselines.append((baseline.rawValue, ScenarioReplay(scenario, controller: .baseline(baseline)).run()))
+                replay.controller = .baseline(baseline)
+                result.baselines.append((baseline.rawValue, replay.run()))
             }
             if let report { try Console.write(HTMLReport(scenario, result).text, file: report, mode: 0o644) }
             // A file on standard output is alone there.
