@@ -79,11 +79,11 @@ public struct DecisionRecord: Sendable {
             throw JouledError(.malformedRecord, "JOULED_INPUTS: \(error)")
         }
         var object = try RecordReader(value)
-        let version = try object.integer("v")
+        let version = try object.integer("v", in: 0 ... .max)
         guard (1...Self.version).contains(version) else {
             throw JouledError(.recordVersion, "JOULED_INPUTS is of version \(version); this joulectl reads versions 1 to \(Self.version)")
         }
-        number = try object.integer("number")
+        number = try object.integer("number", in: 0...1 << 53)
         inputs = try InputsReader.inputs(&object)
         var plan = try object.object("plan")
         outcome = try Outcome(&plan)
@@ -123,8 +123,8 @@ extension DecisionRecord.Outcome {
             choices.updateValue(read, forKey: id)
         }
         self.init(
-            budget: try reader.optionalNumber("budget").map { Watts($0) }, goal: goal, choices: choices,
-            totalPower: Watts(try reader.number("watts")), utility: try reader.number("utility"))
+            budget: try reader.optionalNumber("budget", in: RecordReader.amount).map { Watts($0) }, goal: goal, choices: choices,
+            totalPower: Watts(try reader.number("watts", in: RecordReader.amount)), utility: try reader.number("utility", in: RecordReader.signed))
         try reader.finish()
     }
 }

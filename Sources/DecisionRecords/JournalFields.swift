@@ -33,23 +33,35 @@ public struct RecordedEvents {
         self.name = name
     }
 
-    /// All events in order, and what is wrong with records that cannot be read, each naming the line.
+    /// All events in order; what is wrong with records that cannot be read, stand in the wrong order or twice, and where some are missing, each
+    /// naming the line.
     /// - Throws: `.malformedJournal` if it is no journal.
-    public mutating func all() throws(JouledError) -> (events: [RecordedEvent], problems: [String]) {
+    public mutating func all() throws(JouledError) -> (events: [RecordedEvent], problems: [String], gaps: [String]) {
         var events: [RecordedEvent] = []
         var problems: [String] = []
+        var gaps: [String] = []
+        var sequence = RecordSequence()
         while let entry = try journal.next() {
             if let id = entry["_BOOT_ID"] {
                 if let boot, boot != id { events.append(.booted) }
                 boot = id
             }
+            let source = RecordSequence.Source(entry)
             if let text = entry[JournalFields.inputs] {
                 do throws(JouledError) {
-                    events.append(.decision(try DecisionRecord(text: text)))
+                    let record = try DecisionRecord(text: text)
+                    events.append(.decision(record))
+                    switch sequence.take(record, of: source) {
+                    case .misplaced(let what): problems.append("\(name):\(entry.line): \(what)")
+                    case .gap(let what): gaps.append("\(name):\(entry.line): \(what)")
+                    case nil: break
+                    }
                 } catch {
+                    sequence.takeUnreadable(of: source)
                     problems.append("\(name):\(entry.line): \(error)")
                 }
             } else if entry.omitted.contains(JournalFields.inputs) {
+                sequence.takeUnreadable(of: source)
                 problems.append("\(name):\(entry.line): \(JournalFields.inputs) was left out for its length; use journalctl -o export, or -o json --all")
             } else if entry["MESSAGE_ID"] == JournalFields.closedMessage, let stream = entry[JournalFields.stream].flatMap({ UInt64($0) }),
                 let time = entry["__MONOTONIC_TIMESTAMP"].flatMap({ UInt64($0) }), time < UInt64.max / 1000
@@ -57,6 +69,6 @@ public struct RecordedEvents {
                 events.append(.closed(stream: stream, at: MonotonicTime(nanoseconds: time * 1000)))
             }
         }
-        return (events, problems)
+        return (events, problems, gaps)
     }
 }

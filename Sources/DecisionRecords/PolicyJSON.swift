@@ -44,10 +44,11 @@ extension PowerPolicy {
         var thermal: Thermal?
         if var object = try reader.optionalObject("thermal") {
             var own = Thermal(
-                from: try object.optionalNumber("from").map { Celsius($0) }, to: try object.optionalNumber("to").map { Celsius($0) },
-                full: try object.optionalNumber("full").map { Watts($0) })
+                from: try object.optionalNumber("from", in: RecordReader.signed).map { Celsius($0) },
+                to: try object.optionalNumber("to", in: RecordReader.signed).map { Celsius($0) },
+                full: try object.optionalNumber("full", in: RecordReader.amount).map { Watts($0) })
             if !own.isAbsolute || object.source["belowTrip"] != nil {
-                let below = try object.numbers("belowTrip", count: 2)
+                let below = try object.numbers("belowTrip", count: 2, in: RecordReader.signed)
                 (own.fromBelowTrip, own.toBelowTrip) = (Celsius(below[0]), Celsius(below[1]))
             }
             thermal = own
@@ -60,7 +61,8 @@ extension PowerPolicy {
             guard let floor = member.value[0]?.exactNumber, let weight = member.value[1]?.exactNumber, let critical = member.value[2]?.boolValue else {
                 throw table.error(member.key, "is no floor, weight and whether critical")
             }
-            let rules = ModelRules(floor: floor, weight: weight, critical: critical)
+            let rules = ModelRules(
+                floor: try table.checked(floor, member.key, in: RecordReader.share), weight: try table.checked(weight, member.key, in: RecordReader.amount), critical: critical)
             if member.key == "*" { defaults = rules } else { models[member.key] = rules }
         }
         try reader.finish()
@@ -72,28 +74,29 @@ extension PowerPolicy {
         switch text {
         case "lifetime":
             let end: Lifetime.End
-            if let duration = try reader.optionalNumber("duration") {
+            if let duration = try reader.optionalNumber("duration", in: RecordReader.amount) {
                 end = .duration(Seconds(duration))
             } else if try reader.optionalFlag("nextCharge") == true {
                 end = .nextCharge
             } else {
-                end = .until(secondOfDay: try reader.integer("until"))
+                end = .until(secondOfDay: try reader.integer("until", in: 0...86399))
             }
             return .lifetime(
                 Lifetime(
-                    end: end, reserve: try reader.number("reserve"), margin: try reader.number("margin"),
-                    capacity: try reader.optionalNumber("capacity").map { Joules($0) }))
+                    end: end, reserve: try reader.number("reserve", in: RecordReader.share), margin: try reader.number("margin", in: RecordReader.share),
+                    capacity: try reader.optionalNumber("capacity", in: RecordReader.amount).map { Joules($0) }))
         case "levels":
             var levels: [Levels.Level] = []
             for element in try reader.array("levels") {
                 guard let above = element[0]?.exactNumber, let watts = element[1]?.exactNumber else {
                     throw reader.error("levels[\(levels.count)]", "is no charge with its watts")
                 }
-                levels.append(.init(above: above, watts: Watts(watts)))
+                let key = "levels[\(levels.count)]"
+                levels.append(.init(above: try reader.checked(above, key, in: RecordReader.share), watts: Watts(try reader.checked(watts, key, in: RecordReader.amount))))
             }
             guard !levels.isEmpty else { throw reader.error("levels", "there is none") }
-            return .levels(Levels(levels: levels, hysteresis: try reader.number("hysteresis")))
-        case "fixed": return .fixed(Watts(try reader.number("watts")))
+            return .levels(Levels(levels: levels, hysteresis: try reader.number("hysteresis", in: RecordReader.share)))
+        case "fixed": return .fixed(Watts(try reader.number("watts", in: RecordReader.amount)))
         case "unlimited": return .unlimited
         default: throw reader.error("kind", "'\(text)' is none of lifetime, levels, fixed, unlimited")
         }

@@ -30,24 +30,37 @@ struct RecordReader {
         return value
     }
 
-    mutating func optionalNumber(_ key: String) throws(JouledError) -> Double? {
-        guard let value = value(key) else { return nil }
-        guard let number = value.exactNumber else { throw error(key, "is no number") }
+    /// What is counted from 0 up: energies, powers and spans that something takes. Infinite where nothing limits it.
+    static let amount: ClosedRange<Double> = 0 ... .infinity
+    /// What may be on either side of 0, and is finite.
+    static let signed: ClosedRange<Double> = -1e18...1e18
+    static let share: ClosedRange<Double> = 0...1
+
+    /// `number`, if it is in `range`; what is no number is in none.
+    func checked(_ number: Double, _ key: String, in range: ClosedRange<Double>) throws(JouledError) -> Double {
+        guard range.contains(number) else {
+            throw error(key, range == Self.amount ? "\(number) is no amount" : "\(number) is not within \(range.lowerBound) to \(range.upperBound)")
+        }
         return number
     }
-    mutating func number(_ key: String) throws(JouledError) -> Double { try required(key, optionalNumber(key)) }
 
-    mutating func optionalInteger(_ key: String) throws(JouledError) -> Int? {
+    mutating func optionalNumber(_ key: String, in range: ClosedRange<Double>) throws(JouledError) -> Double? {
         guard let value = value(key) else { return nil }
-        guard let number = value.intValue else { throw error(key, "is no integer") }
-        return Int(number)
+        guard let number = value.exactNumber else { throw error(key, "is no number") }
+        return try checked(number, key, in: range)
     }
-    mutating func integer(_ key: String) throws(JouledError) -> Int { try required(key, optionalInteger(key)) }
+    mutating func number(_ key: String, in range: ClosedRange<Double>) throws(JouledError) -> Double { try required(key, optionalNumber(key, in: range)) }
+
+    mutating func optionalInteger(_ key: String, in range: ClosedRange<Int>) throws(JouledError) -> Int? {
+        guard let value = value(key) else { return nil }
+        guard let number = value.intValue.flatMap({ Int(exactly: $0) }) else { throw error(key, "is no integer") }
+        guard range.contains(number) else { throw error(key, "\(number) is not within \(range.lowerBound) to \(range.upperBound)") }
+        return number
+    }
+    mutating func integer(_ key: String, in range: ClosedRange<Int>) throws(JouledError) -> Int { try required(key, optionalInteger(key, in: range)) }
 
     mutating func optionalTime(_ key: String) throws(JouledError) -> MonotonicTime? {
-        guard let number = try optionalInteger(key) else { return nil }
-        guard let nanoseconds = UInt64(exactly: number) else { throw error(key, "is no time") }
-        return MonotonicTime(nanoseconds: nanoseconds)
+        try optionalInteger(key, in: 0 ... .max).map { MonotonicTime(nanoseconds: UInt64($0)) }
     }
     mutating func time(_ key: String) throws(JouledError) -> MonotonicTime { try required(key, optionalTime(key)) }
 
@@ -71,11 +84,11 @@ struct RecordReader {
         return elements
     }
 
-    mutating func numbers(_ key: String, count: Int? = nil) throws(JouledError) -> [Double] {
+    mutating func numbers(_ key: String, count: Int? = nil, in range: ClosedRange<Double>) throws(JouledError) -> [Double] {
         var numbers: [Double] = []
         for element in try array(key) {
             guard let number = element.exactNumber else { throw error("\(key)[\(numbers.count)]", "is no number") }
-            numbers.append(number)
+            numbers.append(try checked(number, "\(key)[\(numbers.count)]", in: range))
         }
         if let count, numbers.count != count { throw error(key, "holds \(numbers.count) numbers instead of \(count)") }
         return numbers

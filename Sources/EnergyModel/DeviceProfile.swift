@@ -68,7 +68,7 @@ public struct DeviceProfile: Hashable, Sendable {
             nextLatency: next == nil ? latency : try next.map(Self.latency),
             loadTime: try table.duration("load_s", default: .zero),
             loadEnergy: Joules(try table.number("load_joules", default: 0, range: amount)),
-            residentBytes: try table.integer("resident_bytes", default: 0, range: 0 ... .max),
+            residentBytes: try table.integer("resident_bytes", default: 0, range: 0...OptionProfile.mostBytes),
             basis: basis)
     }
 

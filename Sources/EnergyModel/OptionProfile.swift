@@ -84,6 +84,8 @@ public struct OptionProfile: Hashable, Sendable {
     public var loadEnergy: Joules
     /// Memory held while the variant is loaded on the unit.
     public var residentBytes: Int
+    /// A pebibyte: more is no memory, and thousands of these can still be added up.
+    public static let mostBytes = 1 << 50
     public var basis: Basis
 
     public init(

@@ -7,7 +7,8 @@ struct Explanation {
     private var totalPower = 0.0
     private var unitUse: [Double]
     private var users: [Int]
-    private var memory = 0
+    /// Bytes, as a double: sums of those cannot overflow.
+    private var memory = 0.0
 
     init(_ prepared: Prepared, _ outcome: Planner.Outcome) {
         self.prepared = prepared
@@ -18,7 +19,7 @@ struct Explanation {
             totalPower += prepared.demands[stream].options[option].power.value
             unitUse[prepared.unitOf[stream][option]] += prepared.demands[stream].options[option].utilization
             let artefact = prepared.artefactOf[stream][option]
-            if users[artefact] == 0 { memory += prepared.artefactBytes[artefact] }
+            if users[artefact] == 0 { memory += Double(prepared.artefactBytes[artefact]) }
             users[artefact] += 1
         }
     }
@@ -77,11 +78,11 @@ struct Explanation {
             let artefact = prepared.artefactOf[stream][option]
             var bytes = memory
             if chosen >= 0, users[prepared.artefactOf[stream][chosen]] == 1 {
-                bytes -= prepared.artefactBytes[prepared.artefactOf[stream][chosen]]
+                bytes -= Double(prepared.artefactBytes[prepared.artefactOf[stream][chosen]])
             }
             let remaining = users[artefact] - (chosen >= 0 && prepared.artefactOf[stream][chosen] == artefact ? 1 : 0)
-            if remaining == 0 { bytes += prepared.artefactBytes[artefact] }
-            consider(.memory, Double(bytes), Double(cap))
+            if remaining == 0 { bytes += Double(prepared.artefactBytes[artefact]) }
+            consider(.memory, bytes, Double(cap))
         }
         return worst
     }

@@ -28,13 +28,21 @@ struct BatteryAttributeReader {
     private static let sane: ClosedRange<Int64> = -1_000_000_000_000_000...1_000_000_000_000_000
     /// Hours in which the present power would empty the battery, where it can be believed.
     private static let plausibleHours: ClosedRange<Double> = 1.0 / 60...5000
+    /// No driver is corrected into emptying its battery faster than this, in hours.
+    private static let leastCorrectedHours = 0.1
+    /// What runs Linux and empties its battery takes more than this; a large battery alone makes no power too small.
+    private static let leastPower = Watts(0.01)
+    /// Gauges drift above full by less than this.
+    private static let mostOfFull = 1.3
+    /// An order of magnitude above full is a matter of units, whatever else is read. Below that it may be full that is wrong.
+    private static let otherUnits = 10.0
 
     let sysfs: SysfsRoot
     /// The battery's directory below the root.
     let directory: String
     private var found = BatteryAttributes()
     private var percentage: Double?
-    /// By what this driver's energies or charges are off.
+    /// By what this driver's energies or charges are off, where they agree about it.
     private var driverScale = 1.0
 
     init(sysfs: SysfsRoot, directory: String) {
@@ -59,9 +67,12 @@ struct BatteryAttributeReader {
             found.energyNow = now("charge", full).map { Joules(wattHours: $0 / 1e6 * voltage / 1e6) }
         }
         deriveFraction()
+        // Energies go with powers and charges with currents; the one tells nothing of the other's unit.
         if let watts = number("power_now") {
+            if found.isFromCharge { driverScale = 1 }
             found.power = believable(Watts(watts.magnitude / 1e6), "power_now", sign: watts)
         } else if let current = number("current_now"), let voltage = voltageNow ?? voltage {
+            if !found.isFromCharge { driverScale = 1 }
             found.power = believable(Watts(current.magnitude / 1e6 * voltage / 1e6), "current_now", sign: current)
         }
         return found
@@ -107,20 +118,30 @@ struct BatteryAttributeReader {
             return nil
         }
         let most = full.value * full.scale
-        var scale = full.scale
-        if let percentage {
-            // A driver that flips units between readings is found out by its own percentage.
-            let agrees = [1, 1000, 0.001].first { (raw * full.scale * $0 / most - percentage).magnitude < 0.15 }
-            scale *= agrees ?? 1
-        }
-        if raw * scale > most * 1.3 { scale /= 1000 }
-        guard raw * scale <= most * 1.3 else {
+        let correction = Self.correction(raw * full.scale / most, percentage)
+        guard let correction else {
             problem("\(kind)_now", "\(Int64(raw)) is far above full")
             return nil
         }
+        let scale = full.scale * correction
+        // Registers of different units say nothing about a third.
+        if correction != 1 { driverScale = 1 }
         if scale != full.scale { problem("\(kind)_now", "\(Int64(raw)) is off by 1000, corrected") }
         if raw * scale > most { problem("\(kind)_now", "\(Int64(raw)) is above full") }
         return min(raw * scale, most)
+    }
+
+    /// By what a share of full has to be corrected: a register that is off by 1000 alone, or beside a full that is. Anything between 0 and full is taken as it
+    /// is, however far from the driver's percentage: one of the two is wrong, and a battery is not emptied on the word of a percentage that may be stuck.
+    /// nil: the share is impossible, and so is what correcting it would give.
+    private static func correction(_ share: Double, _ percentage: Double?) -> Double? {
+        // To within what gauges differ by, less where there is little left, so that a percentage near 0 is no match for everything small.
+        func agrees(_ corrected: Double) -> Bool {
+            percentage.map { (corrected - $0).magnitude < min(0.15, $0 / 2 + 0.005) } ?? false
+        }
+        if share <= mostOfFull { return share * 1000 <= mostOfFull && percentage ?? 0 > 0 && agrees(share * 1000) ? 1000 : 1 }
+        guard share / 1000 <= mostOfFull, share >= otherUnits || agrees(share / 1000) else { return nil }
+        return 0.001
     }
 
     /// The driver's own percentage.
@@ -150,9 +171,10 @@ struct BatteryAttributeReader {
             return nil
         }
         for scale in [driverScale, 1, 1000, 0.001] {
-            guard Self.plausibleHours.contains(full.wattHours / (power.value * scale)) else { continue }
-            // A battery at rest reports next to nothing, and that is the truth.
-            if scale > driverScale, found.status != .discharging { break }
+            let hours = full.wattHours / (power.value * scale)
+            guard Self.plausibleHours.contains(hours), scale <= 1 || hours >= Self.leastCorrectedHours else { continue }
+            // A battery at rest reports next to nothing, and that is the truth. So may a small device on a large battery.
+            if scale > driverScale, found.status != .discharging || power * driverScale >= Self.leastPower { break }
             if scale != 1 { problem(name, "\(Int64(sign)) is off by 1000, corrected") }
             return power * (direction * scale)
         }

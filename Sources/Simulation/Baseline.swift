@@ -39,6 +39,31 @@ struct BaselineView: Sendable {
         var isFullCadence: Bool
     }
 
+    /// Who chooses first where not everything fits: the weightiest, and among equals in the file's order.
+    func byWeight(_ live: [Int]) -> [Int] {
+        live.sorted { (scenario.streams[$1].weight, $0) < (scenario.streams[$0].weight, $1) }
+    }
+
+    /// What is loaded: a variant on a unit once, however many streams run it.
+    struct Memory {
+        let scenario: Scenario
+        private var loaded: Set<Int> = []
+        private var free: Double
+
+        init(_ scenario: Scenario) {
+            self.scenario = scenario
+            free = scenario.residentMegabytes ?? .infinity
+        }
+
+        /// - Parameter option: an index into the scenario's options.
+        func fits(_ option: Int) -> Bool { loaded.contains(option) || scenario.options[option].residentMegabytes <= free * (1 + 1e-12) }
+
+        mutating func load(_ option: Int) {
+            if loaded.insert(option).inserted { free -= scenario.options[option].residentMegabytes }
+        }
+    }
+    var memory: Memory { Memory(scenario) }
+
     /// What a stream may run by the profile: at or above its floor, on time.
     func candidates(_ stream: Int) -> [Candidate] {
         let contract = scenario.streams[stream]
@@ -64,8 +89,9 @@ extension Baseline {
         var choices = [Choice?](repeating: nil, count: view.scenario.streams.count)
         let charge = view.charge / view.scenario.battery.capacity.value
         if self == .greedy { return greedy(view, live, time) }
-        for stream in live {
-            let all = view.candidates(stream)
+        var memory = view.memory
+        for stream in view.byWeight(live) {
+            let all = view.candidates(stream).filter { memory.fits($0.choice.option) }
             let best = all.max { ($0.utility, -$0.power) < ($1.utility, -$1.power) }
             let cheapest = all.min { ($0.power, -$0.utility) < ($1.power, -$1.utility) }
             let middle = all.filter(\.isFullCadence).min { $0.power < $1.power }
@@ -77,6 +103,7 @@ extension Baseline {
             case .alwaysFP32: choices[stream] = (full ?? best)?.choice
             case .greedy: break
             }
+            if let choice = choices[stream] { memory.load(choice.option) }
         }
         return choices
     }
@@ -94,7 +121,9 @@ extension Baseline {
             var best: (stream: Int, candidate: BaselineView.Candidate, rate: Double)?
             for stream in live {
                 let now = chosen[stream]
-                for candidate in view.candidates(stream) where candidate.utility > now?.utility ?? 0 {
+                var others = view.memory
+                for (other, candidate) in chosen where other != stream { others.load(candidate.choice.option) }
+                for candidate in view.candidates(stream) where candidate.utility > now?.utility ?? 0 && others.fits(candidate.choice.option) {
                     let more = candidate.power - (now?.power ?? 0)
                     let time = candidate.time - (now?.unit == candidate.unit ? now?.time ?? 0 : 0)
                     guard more <= budget, use[candidate.unit, default: 0] + time <= scenario.unitUtilization[candidate.unit] ?? .infinity

@@ -37,7 +37,7 @@ struct DeviceTwin {
     private(set) var choices: [Choice?]
     /// Sum of what inference draws.
     private(set) var inferencePower = 0.0
-    private var onTime: [Bool]
+    private(set) var onTime: [Bool]
     private var row = 0
     /// What the profile says was spent on each unit, and what truly was, loading included; emptied by the reader.
     private(set) var profiledSpent: [String: Double] = [:]

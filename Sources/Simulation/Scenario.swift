@@ -55,6 +55,9 @@ public struct Scenario: Sendable, Equatable {
         public var floor: Double
         public var weight: Double
         public var critical: Bool
+        /// Whether the scenario says so itself, over a policy's rule for the model; what it does not say is 1 and false in the score.
+        public var statesWeight = true
+        public var statesCritical = true
         /// Hop multiples.
         public var cadences: [Int]
         /// Factor on quality for each cadence.

@@ -52,7 +52,9 @@ public struct ScenarioOutcome: Sendable {
     public internal(set) var recorded: [DecisionEngine.Decision] = []
     /// When streams ended, where decisions are recorded.
     public internal(set) var ended: [(stream: UInt64, at: MonotonicTime)] = []
-    /// Microseconds of each decision.
+    /// What plots are drawn from, where it is asked for.
+    public internal(set) var track: ScenarioTrack?
+    /// Microseconds of CPU time of each decision.
     public internal(set) var plannerTimes: [Double] = []
     private var goal = Budget.Goal.none
 

@@ -10,7 +10,12 @@ extension Scenario {
         var scenario = try Scenario(reading: document)
         let trace = try document.root.string("trace")
         let directory = path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
-        scenario.rows = try TraceFile.load(trace.hasPrefix("/") ? trace : directory + trace)
+        do throws(JouledError) {
+            scenario.rows = try TraceFile.load(trace.hasPrefix("/") ? trace : directory + trace)
+        } catch where error.code == .unreadableFile {
+            // A path that leads nowhere is wrong where it is written.
+            throw document.root.error("trace", error.message, code: error.code)
+        }
         return scenario
     }
 
@@ -28,7 +33,7 @@ extension Scenario {
             charger: Watts(try battery.number("charger_w", default: 0, range: 0...1e9)))
         let gauge = try root.table("gauge")
         self.gauge = Gauge(
-            period: Seconds(try gauge.number("period_s", range: 0.001...1e7)),
+            period: Seconds(try gauge.number("period_s", range: 1...1e7)),
             quantum: try gauge.number("quantum_percent", range: 0...100) / 100,
             powerNoise: try gauge.number("power_noise", default: 0, range: 0...10))
         hasMeter = try root.optionalTable("meter")?.bool("present") ?? false
@@ -36,16 +41,24 @@ extension Scenario {
         self.goal = Goal(
             until: Seconds(try goal.number("until_s", range: 1e-3...1e9)),
             reserve: try goal.number("reserve_percent", default: 0, range: 0...100) / 100)
-        let truth = try root.optionalTable("truth")
-        energyScale = try Self.map(truth, "energy_scale")
-        latencyScale = try Self.map(truth, "latency_scale")
-        let limits = try root.optionalTable("limits")
-        unitUtilization = try Self.map(limits, "unit_utilization")
-        residentMegabytes = try limits?.optionalNumber("resident_mb", range: 0...1e9)
         var options: [Option] = []
-        for table in try root.tables("option") { options.append(try Self.option(table)) }
+        for table in try root.tables("option") {
+            let option = try Self.option(table)
+            // A second row would be planned with, and the first be billed.
+            guard !options.contains(where: { ($0.model, $0.variant, $0.unit) == (option.model, option.variant, option.unit) }) else {
+                throw table.error("variant", "there is another [[option]] '\(option.variant)' of model '\(option.model)' on unit '\(option.unit)'")
+            }
+            options.append(option)
+        }
         guard !options.isEmpty else { throw root.error("option", "a scenario needs at least one [[option]]", code: .missingKey) }
         self.options = options
+        let units = Set(options.map(\.unit))
+        let truth = try root.optionalTable("truth")
+        energyScale = try Self.map(truth, "energy_scale", units)
+        latencyScale = try Self.map(truth, "latency_scale", units)
+        let limits = try root.optionalTable("limits")
+        unitUtilization = try Self.map(limits, "unit_utilization", units)
+        residentMegabytes = try limits?.optionalNumber("resident_mb", range: 0...1e9)
         var streams: [Stream] = []
         for table in try root.tables("stream") {
             let stream = try Self.stream(table)
@@ -61,10 +74,13 @@ extension Scenario {
         try root.finish()
     }
 
-    private static func map(_ table: ConfigTable?, _ key: String) throws(JouledError) -> [String: Double] {
+    private static func map(_ table: ConfigTable?, _ key: String, _ units: Set<String>) throws(JouledError) -> [String: Double] {
         guard let inner = try table?.optionalTable(key) else { return [:] }
         var map: [String: Double] = [:]
-        for unit in inner.keys { map[unit] = try inner.number(unit, range: 0...1000) }
+        for unit in inner.keys {
+            guard units.contains(unit) else { throw inner.error(unit, "no [[option]] is on unit '\(unit)'; there are: \(units.sorted().joined(separator: ", "))") }
+            map[unit] = try inner.number(unit, range: 0...1000)
+        }
         return map
     }
 
@@ -98,6 +114,6 @@ extension Scenario {
             hop: Seconds(try table.number("hop_s", range: 1e-6...1e6)),
             deadline: Seconds(milliseconds: try table.number("deadline_ms", range: 0...1e9)),
             floor: try table.number("floor", default: 0, range: 0...1), weight: weight,
-            critical: try table.bool("critical", default: false), cadences: cadences, cadenceQuality: qualities)
+            critical: try table.bool("critical", default: false), statesWeight: table.contains("weight"), statesCritical: table.contains("critical"), cadences: cadences, cadenceQuality: qualities)
     }
 }

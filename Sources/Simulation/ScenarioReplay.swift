@@ -23,6 +23,8 @@ public struct ScenarioReplay: Sendable {
     public var faults: [Fault] = []
     /// Whether the outcome is to have the decisions with their inputs.
     public var recordsDecisions = false
+    /// Whether the outcome is to have what plots are drawn from.
+    public var keepsTrack = false
 
     public init(_ scenario: Scenario, controller: Controller = .jouled(nil)) {
         self.scenario = scenario
@@ -62,6 +64,7 @@ private struct Run {
         recordsDecisions = replay.recordsDecisions
         telemetry = FaultyTelemetry(replay.faults)
         twin = DeviceTwin(scenario)
+        if replay.keepsTrack { outcome.track = ScenarioTrack() }
         draws = Draws(seed: scenario.seed)
         switch replay.controller {
         case .jouled(let policy):
@@ -107,6 +110,7 @@ private struct Run {
             let next = min(until, refreshAt, edgeAt)
             let wasAlive = twin.alive
             twin.advance(to: next)
+            outcome.track?.sample(twin, isChange: twin.alive != wasAlive || next == until)
             guard next < until else { break }
             // A device that came back reads its gauge at once, as after a boot.
             if next == refreshAt || (!wasAlive && twin.alive) {
@@ -214,11 +218,12 @@ private struct Run {
         switch mind {
         case .engine(var engine):
             let believed = engine.inferencePower
+            // Time of this thread alone: others on the machine do not make a planner slower.
             let clocks = SystemClocks()
-            let begun = clocks.monotonic()
+            let begun = clocks.threadCPU()
             let decision = engine.decide(
                 because: trigger, at: Self.time(twin.time), wall: telemetry.wall(at: twin.time), utcOffset: .zero)
-            outcome.plannerTimes.append(clocks.monotonic().since(begun).microseconds)
+            outcome.plannerTimes.append((clocks.threadCPU() - begun).microseconds)
             if !telemetry.faults.isEmpty {
                 outcome.broken += Invariants.broken(decision, engine, live: live.map { UInt64($0 + 1) }).map { "at \(clockText(twin.time)): \($0)" }
             }
@@ -226,13 +231,16 @@ private struct Run {
                 guard let option = engine.placements[UInt64(index + 1)]?.option else { continue }
                 next[index] = scenario.choice(index, option.plan)
             }
+            outcome.track?.note(decision, engine, at: twin.time)
             if recordsDecisions, !decision.changes.isEmpty { outcome.recorded.append(decision) }
             outcome.note(decision, twin, changed: next != twin.choices, believed: believed, truth: twin.inferencePower)
             mind = .engine(engine)
         case .baseline(let baseline, let view):
             next = baseline.choose(view, live: live, at: twin.time)
         }
+        let isChange = next != twin.choices || outcome.track?.samples.isEmpty == true
         twin.apply(next, first: first)
+        outcome.track?.sample(twin, isChange: isChange)
         outcome.decisions += 1
     }
 }
@@ -257,7 +265,7 @@ extension Scenario {
         }
         return StreamRequest(
             id: UInt64(index + 1), name: stream.name, model: stream.model, hopTime: stream.hop, latencyTolerance: stream.deadline,
-            floor: stream.floor, weight: stream.weight, critical: stream.critical, variants: variants,
+            floor: stream.floor, weight: stream.statesWeight ? stream.weight : nil, critical: stream.statesCritical ? stream.critical : nil, variants: variants,
             cadences: zip(stream.cadences, stream.cadenceQuality).map { .init(multiple: $0, quality: $1) }, pacing: .perWindow)
     }
 

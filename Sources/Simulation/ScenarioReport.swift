@@ -19,8 +19,8 @@ public struct ScenarioReport: Sendable {
     /// Utility over the optimum; nil without an optimum.
     public var ratio: Double? { oracle.flatMap { $0 > 0 ? outcome.utility / $0 : nil } }
 
-    /// Planner times as upper bounds in steps (50, 200, 1000, ... us), so that the same scenario gives the same bytes
-    /// on a machine that is not otherwise far slower.
+    /// Planner times, CPU time, as upper bounds in steps (50, 200, 1000, ... us), so that the same scenario gives the same bytes
+    /// on a machine that is not otherwise far slower, whatever else runs there.
     static func step(_ microseconds: Double) -> Int {
         [50, 200, 1000, 5000, 20_000, 100_000].first { microseconds <= Double($0) } ?? 1_000_000
     }

@@ -57,8 +57,8 @@ extension Scenario {
                 hop_s = \(number(stream.hop.value))
                 deadline_ms = \(number(stream.deadline.milliseconds))
                 floor = \(number(stream.floor))
-                weight = \(number(stream.weight))
-                critical = \(stream.critical)
+                \(stream.statesWeight ? "weight = \(number(stream.weight))" : "")
+                \(stream.statesCritical ? "critical = \(stream.critical)" : "")
                 cadences = [\(stream.cadences.map { "\($0)" }.joined(separator: ", "))]
                 cadence_quality = [\(stream.cadenceQuality.map(number).joined(separator: ", "))]
 

@@ -17,6 +17,8 @@ enum TraceFile {
         var hasHeader = false
         for (index, raw) in text.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated() {
             var line = Substring(raw)
+            // A byte order mark, as spreadsheets write one.
+            if index == 0, line.unicodeScalars.first == "\u{FEFF}" { line.unicodeScalars.removeFirst() }
             while let last = line.utf8.last, last == UInt8(ascii: "\r") || last == UInt8(ascii: " ") { line = Substring(line.utf8.dropLast()) }
             if line.isEmpty { continue }
             let cells = line.split(separator: ",", omittingEmptySubsequences: false)

@@ -28,6 +28,44 @@ struct CommandLineTests {
         try Reference.parse(daemon.directory.text(of: file).split(separator: "\n", omittingEmptySubsequences: true).joined(separator: "\n"))
     }
 
+    // MARK: The manual
+
+    /// Subcommands without subcommands of their own, each with its help.
+    private func commands(_ path: [String] = [], in directory: TemporaryDirectory) throws -> [(path: [String], help: String)] {
+        let help = try run(path + ["--help"], in: directory).out
+        var names: [String] = []
+        var lines = help.split(separator: "\n", omittingEmptySubsequences: false)[...]
+        lines = lines.drop { $0 != "SUBCOMMANDS:" }.dropFirst().prefix { !$0.isEmpty }
+        for line in lines where !line.hasPrefix("   ") { names += line.split(separator: " ").prefix(1).map(String.init) }
+        guard !names.isEmpty else { return [(path, help)] }
+        return try names.flatMap { try commands(path + [$0], in: directory) }
+    }
+
+    @Test("The manual page says of each command what its options are")
+    func manual() throws {
+        let directory = TemporaryDirectory()
+        let file = try #require(TemporaryDirectory.contents(of: Installation.root + "/docs/man/joulectl.1"))
+        let page = String(decoding: file, as: UTF8.self).replacing("\\-", with: "-").replacing("\\fI", with: "").replacing("\\fR", with: "")
+        let sections = page.replacing("\n.PP\n", with: "\n.TP\n").replacing("\n.SH ", with: "\n.TP\n.SH ").split(separator: "\n.TP\n").map(String.init)
+        func words(_ text: String) -> Set<String> {
+            Set(text.split(whereSeparator: { !($0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-")) }).map { String($0) })
+        }
+        let heads = sections.map { words(String($0.prefix { $0 != "\n" })) }
+        // What holds for many commands is said before and behind them all.
+        let general = sections.filter { $0.hasPrefix(".SH COMMANDS") || $0.hasPrefix("Model commands") }.reduce(into: Set<String>()) { $0.formUnion(words($1)) }
+        let commands = try commands(in: directory)
+        #expect(commands.count > 25)
+        for (path, help) in commands {
+            let own = sections.indices.filter { heads[$0].isSuperset(of: path) && sections[$0].drop { $0 != " " }.dropFirst().drop { $0 == "\"" }.hasPrefix(path[0]) }
+            #expect(!own.isEmpty, "joulectl \(path) is not in the manual")
+            let said = own.reduce(into: general) { $0.formUnion(words(sections[$1])) }
+            let options = help.split(separator: "\n").drop { $0 != "OPTIONS:" }.filter { $0.hasPrefix("  -") }.flatMap { $0.prefix(26).split(separator: " ") }
+            for option in options where option.hasPrefix("--") && !["--help", "--version"].contains(option) {
+                #expect(said.contains(String(option)), "joulectl \(path.joined(separator: " ")) \(option) is not in the manual")
+            }
+        }
+    }
+
     // MARK: Interruption
 
     @Test("Ctrl-C at any moment ends a stream in order, with the results of what was sent", arguments: [SIGINT, SIGTERM])

@@ -61,7 +61,7 @@ struct JournalExportTests {
             + JournalExport.text(of: [("JOULED_INPUTS", text.replacing("\"hop\":", with: "\"hip\":"))])
             + JournalExport.text(of: [("_BOOT_ID", "b"), ("MESSAGE_ID", JournalFields.closedMessage), ("JOULED_STREAM", "1"), ("__MONOTONIC_TIMESTAMP", "5")])
         var events = RecordedEvents(bytes, name: "j")
-        let (all, problems) = try events.all()
+        let (all, problems, _) = try events.all()
         #expect(all.count == 3)
         #expect(problems.count == 3)
         #expect(problems.first?.hasPrefix("j:7: JOULED_INPUTS: JSON, byte") == true, "\(problems)")
@@ -71,5 +71,55 @@ struct JournalExportTests {
         #expect(at.nanoseconds == 5000)
         var left = RecordedEvents(Array("{\"JOULED_INPUTS\":null}".utf8), name: "j")
         #expect(try left.all().problems.first?.contains("--all") == true)
+    }
+
+    // MARK: Order
+
+    /// The records of a day as a daemon numbers them, each one entry.
+    private func day(_ seed: UInt64, _ fields: [(name: String, value: String)] = []) throws -> [[UInt8]] {
+        var replay = ScenarioReplay(RandomScenario.make(seed: seed))
+        replay.recordsDecisions = true
+        var number = 1
+        return try replay.run().recorded.map { decision in
+            defer { number += decision.changes.count }
+            let record = DecisionRecord(number: number, inputs: try #require(decision.inputs), outcome: .init(budget: decision.budget, plan: decision.plan))
+            return JournalExport.text(of: fields + [(JournalFields.inputs, record.text)])
+        }
+    }
+
+    private func order(_ entries: [[UInt8]]) throws -> (problems: [String], gaps: [String]) {
+        var events = RecordedEvents(entries.flatMap { $0 }, name: "j")
+        let (all, problems, gaps) = try events.all()
+        #expect(all.count { if case .decision = $0 { true } else { false } } == entries.count)
+        return (problems, gaps)
+    }
+
+    @Test("Whole days, also one after another, mixed with others and from the middle on, are in order", arguments: [UInt64(507), 512, 520])
+    func inOrder(seed: UInt64) throws {
+        let first = try day(seed, [("_BOOT_ID", "a"), ("_PID", "1")])
+        let (other, next) = (try day(seed + 1, [("_BOOT_ID", "a"), ("_PID", "2")]), try day(seed, [("_BOOT_ID", "b"), ("_PID", "1")]))
+        let mixed = (0..<max(first.count, other.count)).flatMap { [$0 < first.count ? first[$0] : nil, $0 < other.count ? other[$0] : nil].compactMap { $0 } }
+        for entries in [try day(seed), first + other + next, mixed, Array(first.dropFirst(3))] {
+            let (problems, gaps) = try order(entries)
+            #expect(problems == [] && gaps == [], "seed \(seed)")
+        }
+    }
+
+    @Test("Records in the wrong order, twice, or missing in between are told")
+    func outOfOrder() throws {
+        let day = try day(512)
+        try #require(day.count > 6)
+        var swapped = day
+        swapped.swapAt(2, 3)
+        for (entries, problems, gaps) in [
+            (day.reversed(), day.count - 1, 0), (swapped, 1, 1), (day + [day[day.count - 1]], 1, 0), (day + day, day.count, 0),
+            (Array(day[..<2] + day[4...]), 0, 1),
+        ] {
+            let seen = try order(entries)
+            #expect(seen.problems.count == problems && seen.gaps.count == gaps, "\(seen)")
+        }
+        #expect(try order(day + [day[1]]).problems.first?.contains("is there twice") == true)
+        #expect(try order(swapped).problems.first?.contains("which was made later") == true)
+        #expect(try order(Array(day[..<2] + day[4...])).gaps.first?.contains("not recorded") == true)
     }
 }

@@ -1,4 +1,5 @@
 import Decisions
+import EnergyModel
 import Planner
 import PowerPolicy
 import Simulation
@@ -88,6 +89,36 @@ struct ReplayTests {
         #expect(differences.contains { $0.contains("checksum") })
         // A fifth of the battery less is more than a digest that differs.
         #expect(differences.contains { $0.contains(": recorded ") && $0.contains(", derived ") }, "\(differences)")
+    }
+
+    @Test("Numbers that none can be are refused, naming the field", arguments: [
+        ("\"residentBytes\":", "-1", "limits.residentBytes"), ("\"bytes\":", "4611686018427387904", "profiles[0].bytes"), ("\"bytes\":", "-5", "profiles[0].bytes"),
+        ("\"hop\":", "1e-300", "streams[0].hop"), ("\"hop\":", "\"nan\"", "streams[0].hop"), ("\"tolerance\":", "-1", "streams[0].tolerance"),
+        ("\"wall\":", "1e300", "time.wall"), ("\"utcOffset\":", "1e18", "time.utcOffset"), ("\"monotonicNs\":", "-1", "time.monotonicNs"),
+        ("\"rest\":", "\"inf\"", "power.rest"), ("\"restDeviation\":", "\"nan\"", "power.restDeviation"), ("\"utilization\":", "\"nan\"", "limits.utilization"),
+        ("\"price\":", "-0.5", "price"), ("\"number\":", "-3", "number"), ("\"quality\":", "-1", "variants[0].quality"), ("\"watts\":", "-1", "plan.watts"),
+        ("\"margin\":", "2", "policy.margin"),
+    ])
+    func ranges(key: String, value: String, field: String) throws {
+        let text = try #require(records(RandomScenario.make(seed: 501)).records.last).text
+        let begin = try #require(text.firstRange(of: key)).upperBound
+        let end = try #require(text[begin...].firstIndex { ",}]".contains($0) })
+        #expect { try DecisionRecord(text: text[..<begin] + value + text[end...]) } throws: { "\($0)".contains("JOULED_INPUTS: ") && "\($0)".contains("\(field): ") }
+    }
+
+    @Test("Memory that no device has is added up without a trap")
+    func memory() throws {
+        let record = try #require(records(RandomScenario.make(seed: 504)).records.first { $0.inputs.streams.count > 1 })
+        var inputs = record.inputs
+        inputs.limits.residentBytes = .max
+        for stream in inputs.streams.indices {
+            for variant in inputs.streams[stream].request.variants.indices {
+                for profile in inputs.streams[stream].request.variants[variant].profiles.indices {
+                    inputs.streams[stream].request.variants[variant].profiles[profile].residentBytes = .max
+                }
+            }
+        }
+        #expect(inputs.derive().plan.assignments.count == inputs.streams.count)
     }
 
     @Test("A clock that is put forward before the goal is part of the record, which only then is of version 2")

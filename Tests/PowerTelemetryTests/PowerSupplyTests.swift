@@ -109,6 +109,59 @@ struct PowerSupplyTests {
         #expect(snapshot.problems.count == blamed.count)
     }
 
+    @Test("What is left is taken as it is read, whatever percentage stands beside it", arguments: [
+        ("0", 0.8), ("0", 0.001), ("10", 0.26), ("1", 0.8), ("14", 0.3), ("15", 0.99), ("50", 0.002), ("100", 0.001), ("100", 0.0), ("100", 0.8), ("3", 1.0),
+    ])
+    func besideAStuckPercentage(percentage: String, left: Double) {
+        let sysfs = FakeSysfs.laptop()
+        // The last that could be a register of thousandths is, where the percentage says so.
+        let expected = percentage == "100" && left == 0.001 ? 1 : left
+        sysfs.supply("BAT0", type: "Battery", ["capacity": percentage, "energy_now": "\(Int(5e7 * left))"])
+        let seen = snapshot(sysfs)
+        #expect(near(seen.chargeFraction?.value, expected))
+        #expect(seen.problems.isEmpty == (expected == left))
+        #expect(near(seen.draw?.value.value, 8))
+    }
+
+    @Test("Registers off by 1000 alone or together are found out", arguments: [(1, 1), (1, 1000), (1, 0.001), (1000, 1), (0.001, 1), (1000, 1000), (0.001, 0.001)])
+    func mixedRegisters(nowScale: Double, fullScale: Double) {
+        for (kind, micro) in [("energy", 5e7), ("charge", 4e6)] {
+            for (share, percentage) in [(0.75, "75"), (0.75, nil), (0.75, "65"), (0.02, "2"), (0.015, "1"), (1, "100"), (0, "0")] as [(Double, String?)] {
+                let sysfs = FakeSysfs()
+                var attributes = ["status": "Discharging", "voltage_min_design": "3700000", "current_now": "-500000"]
+                attributes["\(kind)_full"] = "\(Int(micro * fullScale))"
+                attributes["\(kind)_now"] = "\(Int((micro * share * nowScale).rounded()))"
+                attributes["capacity"] = percentage
+                sysfs.supply("BAT0", type: "Battery", attributes)
+                let seen = snapshot(sysfs)
+                let place: Comment = "\(kind): now x \(nowScale), full x \(fullScale), \(share) of full, \(percentage ?? "no") %"
+                #expect(near(seen.energyFull?.value.wattHours, kind == "energy" ? 50 : 4 * 3.7), place)
+                // Too small a register of its own is a nearly empty battery where nothing speaks against it.
+                let isTold = nowScale / fullScale > 0.5 || percentage != nil
+                #expect(near(seen.chargeFraction?.value, isTold ? share : share * nowScale / fullScale, 1e-5), place)
+                #expect(near(seen.draw?.value.value, 0.5 * 3.7), place)
+            }
+        }
+    }
+
+    @Test("A register above full that no unit explains leaves the word to the percentage", arguments: [("75000000", "90"), ("400000000", "70")])
+    func farAboveFull(now: String, percentage: String) {
+        let sysfs = FakeSysfs.laptop()
+        sysfs.supply("BAT0", type: "Battery", ["capacity": percentage, "energy_now": now])
+        let seen = snapshot(sysfs)
+        #expect(near(seen.chargeFraction?.value, Double(percentage).map { $0 / 100 } ?? 0))
+        #expect(seen.problems == ["\(Self.battery)/energy_now: \(now) is far above full"])
+    }
+
+    @Test("A small device on a large battery draws what its gauge says", arguments: [("200000", 0.2), ("30000", 0.03), ("8000", 8), ("200000000", 200)])
+    func largeBattery(power: String, draw: Double) {
+        let sysfs = FakeSysfs()
+        sysfs.supply("BAT0", type: "Battery", ["status": "Discharging", "energy_full": "1200000000", "energy_now": "600000000", "power_now": power])
+        let seen = snapshot(sysfs)
+        #expect(near(seen.draw?.value.value, draw))
+        #expect(seen.problems.isEmpty == (power != "8000"))
+    }
+
     @Test("A small battery at rest is not taken for wrong units")
     func wearable() {
         let sysfs = FakeSysfs()

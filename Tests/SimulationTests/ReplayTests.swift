@@ -1,3 +1,4 @@
+import ConfigDocument
 import PowerPolicy
 import Testing
 import Units
@@ -102,6 +103,69 @@ struct ReplayTests {
     }
 
     /// A regression guard over all kinds of days; the distribution over many more is in docs/energy-model.md.
+    @Test("Baselines load no more than there is memory for, a variant on a unit once", arguments: Baseline.allCases)
+    func baselineMemory(baseline: Baseline) {
+        var scenario = Fixture.scenario(capacity: 1e6, initial: 0.9, reserve: 0, base: 0, until: 600)
+        let option = scenario.options[0]
+        for (model, variant, quality, megabytes) in [("m", "int8", 0.8, 1.0), ("n", "fp32", 1, 3), ("n", "int8", 0.9, 2)] {
+            var other = option
+            (other.model, other.variant, other.quality, other.residentMegabytes) = (model, variant, quality, megabytes)
+            other.joules = Joules(quality * quality)
+            other.p50 = Seconds(0.01)
+            scenario.options.append(other)
+        }
+        scenario.options[0].residentMegabytes = 4
+        for (name, model, weight) in [("light", "m", 1.0), ("heavy", "n", 5), ("like heavy", "n", 4)] {
+            var stream = Fixture.stream(name, until: 600)
+            (stream.model, stream.weight) = (model, weight)
+            scenario.streams.append(stream)
+        }
+        for megabytes in [nil, 7, 6, 4, 3, 2.5, 1, 0] as [Double?] {
+            scenario.residentMegabytes = megabytes
+            var view = BaselineView(scenario)
+            view.observe(charge: 9e5, rest: 0, online: false)
+            let choices = baseline.choose(view, live: [0, 1, 2], at: 0)
+            let loaded = Set(choices.compactMap { $0?.option }).reduce(0) { $0 + scenario.options[$1].residentMegabytes }
+            #expect(loaded <= megabytes ?? .infinity, "\(megabytes ?? -1) MB: \(choices)")
+            // Who is worth more chooses first, and what one has loaded the next has for nothing.
+            if baseline != .greedy { #expect(choices[1]?.option == choices[2]?.option) }
+            switch megabytes {
+            case nil, 7: #expect(choices.allSatisfy { $0 != nil })
+            case 2.5: #expect(choices[1].map { scenario.options[$0.option].variant } == "int8")
+            case 1: #expect(choices[1] == nil && choices[0].map { scenario.options[$0.option].variant } == "int8")
+            case 0: #expect(choices.allSatisfy { $0 == nil })
+            default: break
+            }
+        }
+    }
+
+    @Test("A policy's rules hold for what the scenario does not state, and what it states holds over them")
+    func policyRules() throws {
+        var scenario = Fixture.scenario(capacity: 1e6, initial: 1, reserve: 0, base: 0, until: 600)
+        var other = scenario.options[0]
+        other.model = "n"
+        scenario.options.append(other)
+        scenario.streams = [Fixture.stream("first", until: 600), Fixture.stream("second", until: 600)]
+        scenario.streams[1].model = "n"
+        for index in [0, 1] { (scenario.streams[index].statesWeight, scenario.streams[index].statesCritical) = (false, false) }
+        var read = try Scenario(reading: ConfigDocument(file: "s.toml", text: scenario.text.toml))
+        read.rows = scenario.rows
+        #expect(read.streams.allSatisfy { !$0.statesWeight && !$0.statesCritical && $0.weight == 1 && !$0.critical })
+        /// Room for one at full cadence only, and the other at half.
+        func running(_ scenario: Scenario, _ rules: PowerPolicy.ModelRules, _ watts: Double) -> [String] {
+            let policy = PowerPolicy(kind: .fixed(Watts(watts)), models: ["n": rules])
+            return ScenarioReplay(scenario, controller: .jouled(policy)).run().moments.last?.running ?? []
+        }
+        #expect(running(read, .init(weight: 3), 1.5) == ["fp32/cpu/2", "fp32/cpu/1"])
+        #expect(running(read, .init(weight: 0.3), 1.5) == ["fp32/cpu/1", "fp32/cpu/2"])
+        #expect(running(read, .init(weight: 0.3, critical: true), 0.5) == ["", "fp32/cpu/2"])
+        (read.streams[1].statesWeight, read.streams[1].weight) = (true, 0.2)
+        #expect(running(read, .init(weight: 3, critical: true), 0.5) == ["", "fp32/cpu/2"])
+        read.streams[1].statesCritical = true
+        #expect(running(read, .init(weight: 3), 1.5) == ["fp32/cpu/1", "fp32/cpu/2"])
+        #expect(running(read, .init(weight: 3, critical: true), 0.5) == ["fp32/cpu/2", ""])
+    }
+
     @Test("Random days: goals met, floors and critical streams kept, near the optimum")
     func randomDays() {
         var ratios: [Double] = []

@@ -39,6 +39,10 @@ struct ScenarioReadingTests {
             ("p99_ms = 15.0", "p99_ms = 1.0", "p99_ms': is below p50_ms"),
             ("cadences = [1, 2, 4]", "cadences = [1, 1]", "cadences': must be different"),
             ("cadence_quality = [1.0, 0.93, 0.78]", "cadence_quality = [1.0]", "cadence_quality': has 1 factors for 3 cadences"),
+            ("period_s = ", "period_s = 0.5 # ", "s.toml:9: key 'gauge.period_s': must be between 1 and"),
+            ("energy_scale = { ", "energy_scale = { cpus = 2.0, ", "s.toml:18: key 'truth.energy_scale.cpus': no [[option]] is on unit 'cpus'; there are: "),
+            ("latency_scale = { ", "latency_scale = { cpus = 2.0, ", "key 'truth.latency_scale.cpus': no [[option]] is on unit 'cpus'"),
+            ("unit_utilization = { ", "unit_utilization = { cpus = 0.5, ", "key 'limits.unit_utilization.cpus': no [[option]] is on unit 'cpus'"),
         ])
     func errors(old: String, new: String, expected: String) {
         let text = RandomScenario.make(seed: 3).text.toml
@@ -51,6 +55,42 @@ struct ScenarioReadingTests {
             #expect(error.message.hasPrefix("s.toml:"))
             #expect(error.message.contains(expected), "\(error.message)")
         }
+    }
+
+    @Test("A second row of one variant on one unit is refused with its line")
+    func twoOptions() throws {
+        let scenario = RandomScenario.make(seed: 3)
+        var twice = scenario
+        twice.options.append(scenario.options[0])
+        twice.options[twice.options.count - 1].joules = Joules(1e-6)
+        let option = scenario.options[0]
+        let line = twice.text.toml.split(separator: "\n", omittingEmptySubsequences: false).lastIndex { $0 == "variant = \"\(option.variant)\"" }
+        #expect {
+            _ = try Scenario(reading: ConfigDocument(file: "s.toml", text: twice.text.toml))
+        } throws: {
+            "\($0)" == "s.toml:\((line ?? 0) + 1): key 'option[\(twice.options.count - 1)].variant': there is another [[option]] '\(option.variant)' of model '\(option.model)' on unit '\(option.unit)'"
+        }
+    }
+
+    @Test("A trace that is not there is told by both files")
+    func missingTrace() {
+        let directory = TemporaryDirectory()
+        directory.write("s.toml", RandomScenario.make(seed: 3).text.toml)
+        #expect {
+            _ = try Scenario.load(directory("s.toml"))
+        } throws: {
+            let trace = RandomScenario.make(seed: 3).name + ".csv"
+            return "\($0)" == "\(directory("s.toml")):2: key 'trace': \(directory(trace)): No such file or directory"
+        }
+    }
+
+    @Test("A byte order mark is no part of either file")
+    func byteOrderMark() throws {
+        let directory = TemporaryDirectory()
+        let scenario = RandomScenario.make(seed: 3)
+        directory.write("s.toml", "\u{FEFF}" + scenario.text.toml)
+        directory.write(scenario.name + ".csv", "\u{FEFF}" + scenario.text.csv)
+        #expect(try Scenario.load(directory("s.toml")).rows == scenario.rows)
     }
 
     @Test(

@@ -13,7 +13,8 @@ struct ReplayCommand: ParsableCommand {
         discussion: """
             Reads what journalctl -u jouled prints with -o export, or with -o json --all; also what joulectl simulate --journal \
             writes. Each decision is made again from what the journal says it was made from, and must come out the same to the \
-            last bit. Exit status 1 if one does not, or a record cannot be read. Needs no daemon.
+            last bit. Exit status 1 if one does not, or if a record cannot be read, is there twice or in the wrong order. Records that \
+            are missing in between are told. Needs no daemon.
 
             With --policy the same moments are decided again under another policy, with power as it was read then: the battery \
             is not simulated, so that each decision is compared on the same ground.
@@ -37,8 +38,8 @@ struct ReplayCommand: ParsableCommand {
             let other = try policy.map { path throws(JouledError) in WhatIf(policy: try PowerPolicy.load(path), named: path) }
             let name = file == "-" ? "standard input" : file
             var journal = RecordedEvents(try InputFile.bytes(of: file), name: name)
-            let (events, problems) = try journal.all()
-            var report = ReplayReport(problems: problems, whatIf: other, limit: limit)
+            let (events, problems, gaps) = try journal.all()
+            var report = ReplayReport(problems: problems, gaps: gaps, whatIf: other, limit: limit)
             for event in events { report.take(event) }
             guard report.decisions > 0 || !problems.isEmpty else {
                 throw JouledError(
@@ -46,7 +47,7 @@ struct ReplayCommand: ParsableCommand {
                     "\(name): no decision with its inputs; journalctl -u jouled -o export prints them (MESSAGE_ID=\(JournalFields.inputsMessage))")
             }
             if json { Console.out(report.json.description) } else { report.lines.forEach(Console.out) }
-            for problem in problems { Console.error("joulectl: \(problem)") }
+            for text in problems + gaps { Console.error("joulectl: \(text)") }
             if !report.isFaultless { throw ExitCode(1) }
         }
     }
@@ -55,6 +56,8 @@ struct ReplayCommand: ParsableCommand {
 /// What a replay found, for people and for programs.
 private struct ReplayReport {
     let problems: [String]
+    /// Records that are missing: filters and the journal's own limits leave some out, so that this is no fault.
+    let gaps: [String]
     var whatIf: WhatIf?
     let limit: Int
     private(set) var decisions = 0
@@ -63,8 +66,9 @@ private struct ReplayReport {
 
     var isFaultless: Bool { problems.isEmpty && differing.isEmpty }
 
-    init(problems: [String], whatIf: WhatIf?, limit: Int) {
+    init(problems: [String], gaps: [String], whatIf: WhatIf?, limit: Int) {
         self.problems = problems
+        self.gaps = gaps
         self.whatIf = whatIf
         self.limit = limit
     }
@@ -134,7 +138,7 @@ private struct ReplayReport {
             "decisions": JSONValue(decisions), "same": JSONValue(decisions - differing.count),
             "differing": .array(
                 differing.map { ["number": JSONValue($0.number), "clock": .string($0.clock), "differences": JSONValue($0.differences)] }),
-            "problems": JSONValue(problems),
+            "problems": JSONValue(problems), "gaps": JSONValue(gaps),
         ]
         if let whatIf { object["policy"] = .object(Self.json(whatIf)) }
         return .object(object)

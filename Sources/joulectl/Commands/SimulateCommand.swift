@@ -10,8 +10,8 @@ struct SimulateCommand: ParsableCommand {
         commandName: "simulate",
         abstract: "Replay a scenario in virtual time and score it beside the clairvoyant optimum.",
         discussion: """
-            The same file and seed give the same bytes. Planner times are therefore given as upper bounds in steps \
-            (50, 200, 1000 us and so on); --timings prints them exactly, on standard error.
+            The same file and seed give the same bytes. Planner times are CPU time, and given as upper bounds in steps \
+            (50, 200, 1000, 5000, 20000, 100000 us); --timings prints them exactly, on standard error.
             """)
 
     @Argument(help: "The scenario, a TOML file that names its trace.")
@@ -68,13 +68,15 @@ struct SimulateCommand: ParsableCommand {
             let chosen = try policy.map { path throws(JouledError) in try PowerPolicy.load(path) }
             var replay = ScenarioReplay(scenario, controller: .jouled(chosen))
             replay.recordsDecisions = journal != nil
+            replay.keepsTrack = report != nil
             let outcome = replay.run()
             if let journal { try Console.write(SimulatedJournal.bytes(of: outcome), file: journal, mode: 0o644) }
             var result = ScenarioReport(
                 name: scenario.name, controller: policy ?? "jouled",
                 outcome: outcome, oracle: Oracle(scenario).utility)
             for baseline in try baselines() {
-                result.baselines.append((baseline.rawValue, ScenarioReplay(scenario, controller: .baseline(baseline)).run()))
+                replay.controller = .baseline(baseline)
+                result.baselines.append((baseline.rawValue, replay.run()))
             }
             if let report { try Console.write(HTMLReport(scenario, result).text, file: report, mode: 0o644) }
             // A file on standard output is alone there.

@@ -118,7 +118,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     /// Records are also replayed: inputs that no daemon writes must not trap the planner.
     private static func journal(_ bytes: [UInt8]) {
         var journal = RecordedEvents(bytes, name: "fuzz")
-        guard let (events, _) = try? journal.all() else { return }
+        guard let events = try? journal.all().events else { return }
         var whatIf = WhatIf(policy: PowerPolicy(kind: .lifetime(.init(end: .until(secondOfDay: 79200)))), named: "fuzz")
         for event in events {
             whatIf.take(event)
