@@ -38,7 +38,7 @@ public struct DecisionRecord: Sendable {
     }
 
     /// The newest version of the text that this code reads. It writes the oldest that can say what is to be said: 2 has `time.utcChange` and streams'
-    /// `gate` besides, 3 `power.belowTrip` and what a policy makes of it.
+    /// `gate` besides, 3 `power.belowTrip`, `power.belowPassiveTrip` and what a policy makes of it.
     public static let version = 3
 
     /// Number of the first change of plan that the decision made; counts on over restarts.
@@ -56,7 +56,7 @@ public struct DecisionRecord: Sendable {
 
     /// The oldest version that can say it all.
     private var leastVersion: Int {
-        if inputs.state.tripMargin != nil || inputs.policy.thermal.map({ !$0.isAbsolute }) ?? false { return 3 }
+        if inputs.state.tripMargin != nil || inputs.state.passiveMargin != nil || inputs.policy.thermal.map({ !$0.isAbsolute }) ?? false { return 3 }
         return inputs.state.utcOffset.change == nil && inputs.streams.allSatisfy { $0.request.gate == nil } ? 1 : 2
     }
 

@@ -63,6 +63,7 @@ enum InputsReader {
             temperature: try power.optionalNumber("celsius", in: RecordReader.signed).map { Celsius($0) },
             wall: WallTime(secondsSince1970: try time.number("wall", in: wall)), utcOffset: try utcOffset(&time),
             monotonic: try time.time("monotonicNs"))
+        state.passiveMargin = try power.optionalNumber("belowPassiveTrip", in: RecordReader.signed).map { Celsius($0) }
         state.tripMargin = try power.optionalNumber("belowTrip", in: RecordReader.signed).map { Celsius($0) }
         if !next.isEmpty {
             guard let left = next[0].exactNumber, next.count == 2, let reason = next[1].stringValue else { throw power.error("nextCharge", "is no time with its reason") }

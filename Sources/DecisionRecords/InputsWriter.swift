@@ -56,6 +56,7 @@ struct InputsWriter {
         if state.harvest != .zero { object["harvest"] = JSONValue(exact: state.harvest.value) }
         if let draw = state.draw { object["draw"] = JSONValue(exact: draw.value) }
         if let temperature = state.temperature { object["celsius"] = JSONValue(exact: temperature.value) }
+        if let margin = state.passiveMargin { object["belowPassiveTrip"] = JSONValue(exact: margin.value) }
         if let margin = state.tripMargin { object["belowTrip"] = JSONValue(exact: margin.value) }
         if let next = state.nextCharge { object["nextCharge"] = [JSONValue(exact: next.left.value), .string(next.reason)] }
         if let battery = state.battery {

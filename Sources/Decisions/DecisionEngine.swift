@@ -214,6 +214,7 @@ public struct DecisionEngine: Sendable {
                 return decision
             }
         }
+        latency.forgetOld(at: now)
         plannedAt = now
         plannedLatency = latency
         var inputs = inputs(trigger, at: now, wall: wall, utcOffset: utcOffset)
@@ -258,7 +259,7 @@ public struct DecisionEngine: Sendable {
         var shares: [String: Double] = [:]
         for placement in placements.values {
             guard let plan = placement.option?.plan else { continue }
-            let slower = latency.scale(of: plan.unit).factor / plannedLatency.scale(of: plan.unit).factor
+            let slower = latency.cautiousFactor(of: plan.unit) / plannedLatency.cautiousFactor(of: plan.unit)
             guard slower > 1 else { continue }
             if plan.latencyP99 * slower > placement.request.latencyTolerance, plan.latencyP99 <= placement.request.latencyTolerance { return false }
             shares[plan.unit, default: 0] += plan.utilization * slower
@@ -337,6 +338,7 @@ public struct DecisionEngine: Sendable {
         state.draw = reading?.draw
         state.temperature = reading?.temperature
         state.tripMargin = reading?.tripMargin
+        state.passiveMargin = reading?.passiveMargin
         state.own = own
         state.battery = reading?.battery
         if case .lifetime(let lifetime) = policy.kind, lifetime.end == .nextCharge { state.nextCharge = habit.next(at: wall, utcOffset: utcOffset) }

@@ -12,19 +12,22 @@ extension DecisionEngine {
         public var draw: Watts?
         public var acOnline: Bool
         public var temperature: Celsius?
-        /// How far the device is below the nearest temperature at which the kernel acts; negative past it.
+        /// How far the device is below the nearest hot or critical trip point, negative past it; and below the nearest passive one.
         public var tripMargin: Celsius?
+        public var passiveMargin: Celsius?
         /// When the gauge took the reading.
         public var takenAt: MonotonicTime
 
         public init(
-            battery: PowerState.Battery?, draw: Watts?, acOnline: Bool, temperature: Celsius?, tripMargin: Celsius? = nil, takenAt: MonotonicTime
+            battery: PowerState.Battery?, draw: Watts?, acOnline: Bool, temperature: Celsius?, tripMargin: Celsius? = nil,
+            passiveMargin: Celsius? = nil, takenAt: MonotonicTime
         ) {
             self.battery = battery
             self.draw = draw
             self.acOnline = acOnline
             self.temperature = temperature
             self.tripMargin = tripMargin
+            self.passiveMargin = passiveMargin
             self.takenAt = takenAt
         }
     }

@@ -27,6 +27,9 @@ public struct LatencyModel: Sendable {
     /// A unit that is slower or faster than this is as slow or as fast as the bound; one run alone that says so is taken for
     /// an accident, such as a clock that jumped.
     static let plausible = 0.01...100.0
+    /// A unit found slower than this is tried again when it was not seen for so long, as where all options would be late nothing runs
+    /// that could tell that it has cooled.
+    static let retried = (factor: 2.0, after: Seconds(1800))
 
     public init() {}
 
@@ -44,6 +47,15 @@ public struct LatencyModel: Sendable {
     public func cautiousFactor(of unit: String) -> Double {
         guard let scale = scales[unit] else { return 1 }
         return scale.factor + min(0.1, 2 * scale.variance.squareRoot()) * scale.factor
+    }
+
+    /// Forgets units that were slow when they last ran, half an hour ago or more.
+    public mutating func forgetOld(at now: MonotonicTime) {
+        for (unit, scale) in scales where scale.factor >= Self.retried.factor {
+            guard let seen = times[unit], now.since(seen) >= Self.retried.after else { continue }
+            scales[unit] = nil
+            times[unit] = nil
+        }
     }
 
     /// Learns from runs that took `ratio` times their profiled latency on average.

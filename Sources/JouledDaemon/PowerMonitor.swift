@@ -9,8 +9,9 @@ import Wire
 struct PowerReading: Sendable, Equatable {
     var snapshot: BatterySnapshot
     var temperature: Celsius?
-    /// How far the device is below the nearest trip point.
+    /// How far the device is below the nearest hot or critical trip point, and the nearest passive one.
     var tripMargin: Celsius?
+    var passiveMargin: Celsius?
     var readAt: MonotonicTime
     var problems: [String]
     /// Energy by the device's counters since the reading before; nil without such.
@@ -35,7 +36,7 @@ struct PowerReading: Sendable, Equatable {
         let age = snapshot.draw?.age ?? snapshot.age
         return DecisionEngine.Reading(
             battery: battery, draw: snapshot.draw?.value, acOnline: acOnline, temperature: temperature, tripMargin: tripMargin,
-            takenAt: readAt.advanced(by: -age))
+            passiveMargin: passiveMargin, takenAt: readAt.advanced(by: -age))
     }
 
     var json: JSONValue {
@@ -120,7 +121,7 @@ actor PowerMonitor {
         }
         let sample = meter?.sample(at: now)
         var reading = PowerReading(
-            snapshot: snapshot, temperature: heat?.hottest?.value, tripMargin: heat?.margin, readAt: now,
+            snapshot: snapshot, temperature: heat?.hottest?.value, tripMargin: heat?.margin, passiveMargin: heat?.passiveMargin, readAt: now,
             problems: snapshot.problems + (heat?.problems ?? []) + (sample?.problems ?? []))
         if let sample, sample.span > .zero { reading.meter = sample }
         if meter != nil, let busy = processor.busy() {

@@ -158,7 +158,7 @@ extension PowerPolicy {
     // MARK: - Heat
 
     private static func derate(_ budget: inout Budget, _ thermal: Thermal, _ state: PowerState, _ memory: inout PolicyMemory) {
-        guard let factor = thermal.factor(at: state.temperature, tripMargin: state.tripMargin) else { return }
+        guard let factor = thermal.factor(at: state.temperature, tripMargin: state.tripMargin, passiveMargin: state.passiveMargin) else { return }
         // While cool, learn what "full power" means; if it was never cool, what runs now must do.
         if factor == 1 || memory.peak == .zero { memory.peak = max(memory.peak, state.own) }
         guard factor < 1 else { return }
@@ -166,7 +166,10 @@ extension PowerPolicy {
         // Nothing has run yet and nothing is limited: there is no power to take a share of, except none.
         guard budget.watts != nil || full.value > 0 || factor == 0 else { return }
         var heat = state.temperature.map { "\($0)" } ?? ""
-        if let margin = state.tripMargin { heat += (heat.isEmpty ? "" : ", ") + (margin.value >= 0 ? "\(margin) below" : "\(-margin) above") + " a trip point" }
+        for (margin, kind) in [(state.passiveMargin, "passive trip point"), (state.tripMargin, "trip point")] {
+            guard let margin, margin < thermal.fromBelowTrip else { continue }
+            heat += (heat.isEmpty ? "" : ", ") + (margin.value >= 0 ? "\(margin) below" : "\(-margin) above") + " a \(kind)"
+        }
         budget.watts = full * factor
         budget.terms.append(.init("heat", "\(heat): x \(decimal(factor, places: 2)) of \(full)"))
         budget.reason += "; derated to \(percent(factor)) at \(heat)"

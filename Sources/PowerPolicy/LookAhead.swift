@@ -12,9 +12,9 @@ extension PowerPolicy {
     /// time before: early on nothing is given up that may yet turn out to be affordable.
     static let guarding = (end: 0.7, slope: 12.0)
     /// What is held back for the gauge: a share of full for what it does not know of itself, and standard deviations of it. At the
-    /// end, where no later reading makes up for an error, more than before; that grows with the fourth power of the share of the
+    /// end, where no later reading makes up for an error, more than before: it grows with the fourth power of the share of the
     /// time that is gone.
-    static let gaugeDoubt = (share: 0.001, deviations: 0.8, deviationsAtEnd: 1.5)
+    static let gaugeDoubt = (share: 0.001, deviations: 0.8, shareAtEnd: 0.002, deviationsAtEnd: 1.5)
     /// Before this share of the time is left, a goal out of reach is given up; later it is still worth coming near to.
     static let hopelessShare = 0.3
 
@@ -35,7 +35,8 @@ extension PowerPolicy {
         let share = min(1, max(0, left / max(whole, Seconds(1))))
         let late = (1 - share) * (1 - share) * (1 - share) * (1 - share)
         let deviations = gaugeDoubt.deviations + (gaugeDoubt.deviationsAtEnd - gaugeDoubt.deviations) * late
-        let doubtful = min(error * deviations + full * gaugeDoubt.share, max(.zero, (now - reserve) * 0.5))
+        let unknown = full * (gaugeDoubt.share + (gaugeDoubt.shareAtEnd - gaugeDoubt.share) * late)
+        let doubtful = min(error * deviations + unknown, max(.zero, (now - reserve) * 0.5))
         let least = min(full * leastStored, now * 0.5)
         let hopeful = state.hopefulOutlook ?? outlook
         let survivable = outlook.survivalPower(energy: now - doubtful, least: full * leastStored, caution: 1, within: survival)

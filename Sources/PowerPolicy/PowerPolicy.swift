@@ -69,18 +69,22 @@ public struct PowerPolicy: Hashable, Sendable {
         }
     }
 
-    /// Less power as the device warms, so that it never reaches the trip point where the kernel throttles.
+    /// Less power as the device warms, so that it reaches no trip point: not by inference, at least.
     public struct Thermal: Hashable, Sendable {
         /// Up to here the budget stands; nil: only trip points count.
         public var from: Celsius?
         /// From here on the budget is 0; in between it falls linearly. Nil with `from`.
         public var to: Celsius?
-        /// The same by how far the device is below the nearest trip point, where the kernel tells one.
+        /// The same by how far the device is below the nearest trip point, where the kernel tells one. At a passive one, where the
+        /// kernel slows the device down, `leastAtPassive` stays: some zones are always there.
         public var fromBelowTrip: Celsius
         /// Below `fromBelowTrip`, 0 or more.
         public var toBelowTrip: Celsius
         /// What counts as full power while the budget is unlimited; nil: the most seen while cool.
         public var full: Watts?
+
+        /// Share that is left however warm a zone with a passive trip point is.
+        public static let leastAtPassive = 0.25
 
         public init(
             from: Celsius? = nil, to: Celsius? = nil, full: Watts? = nil, fromBelowTrip: Celsius = Celsius(10), toBelowTrip: Celsius = Celsius(2)
@@ -98,13 +102,14 @@ public struct PowerPolicy: Hashable, Sendable {
         /// The share of the budget that remains, 1 to 0; nil where there is nothing to go by.
         /// - Parameters:
         ///   - temperature: of the hottest part.
-        ///   - tripMargin: how far a part is below its trip point, at least; negative past it.
-        public func factor(at temperature: Celsius?, tripMargin: Celsius?) -> Double? {
+        ///   - tripMargin: how far the parts are below hot and critical trip points, at least; negative past one.
+        ///   - passiveMargin: the same of passive ones.
+        public func factor(at temperature: Celsius?, tripMargin: Celsius?, passiveMargin: Celsius?) -> Double? {
             var factor: Double?
             if let temperature, temperature.isFinite, let from, let to { factor = (to - temperature) / (to - from) }
-            if let tripMargin, tripMargin.isFinite {
-                factor = min(factor ?? 1, (tripMargin - toBelowTrip) / (fromBelowTrip - toBelowTrip))
-            }
+            func near(_ margin: Celsius) -> Double { (margin - toBelowTrip) / (fromBelowTrip - toBelowTrip) }
+            if let tripMargin, tripMargin.isFinite { factor = min(factor ?? 1, near(tripMargin)) }
+            if let passiveMargin, passiveMargin.isFinite { factor = min(factor ?? 1, max(Self.leastAtPassive, near(passiveMargin))) }
             return factor.map { min(1, max(0, $0)) }
         }
     }

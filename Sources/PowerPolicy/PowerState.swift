@@ -83,8 +83,10 @@ public struct PowerState: Hashable, Sendable {
     public var least: Watts
     /// Of the hottest part.
     public var temperature: Celsius?
-    /// How far the part that is closest to its trip point is below it, negative past it; nil where the kernel tells of none.
+    /// How far the part that is closest to its hot or critical trip point is below it, negative past it; nil where the kernel tells of
+    /// none. And the same of passive ones.
     public var tripMargin: Celsius?
+    public var passiveMargin: Celsius?
     /// For policies that last until then.
     public var nextCharge: NextCharge?
     public var wall: WallTime

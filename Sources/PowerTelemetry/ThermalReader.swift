@@ -14,9 +14,12 @@ public struct ThermalSnapshot: Hashable, Sendable {
     public var hottest: Reading<Celsius>?
     /// The hottest zone's type, e.g. `x86_pkg_temp`.
     public var zone: String?
-    /// Of each zone's lowest trip point the one that its zone is closest to.
+    /// Of each zone's lowest passive trip point, at which the kernel slows the device down, the one that its zone is closest to; and how
+    /// far that zone is below it, negative past it.
+    public var passiveTrip: Trip?
+    public var passiveMargin: Celsius?
+    /// The same of hot and critical trip points, at which the kernel protects the hardware.
     public var nearestTrip: Trip?
-    /// How far that zone is below it; negative past it.
     public var margin: Celsius?
     /// What could not be used, each naming the file at fault.
     public var problems: [String] = []
@@ -46,7 +49,12 @@ public struct ThermalReader: Sendable {
             if let problem = content.problem { snapshot.problems.append(problem) }
             guard let value = content.value else { continue }
             let temperature = Celsius(Double(value) / 1000)
-            if let trip = lowestTrip(zone), trip.temperature - temperature < snapshot.margin ?? Celsius(.infinity) {
+            let trips = trips(of: zone)
+            if let trip = trips.passive, trip.temperature - temperature < snapshot.passiveMargin ?? Celsius(.infinity) {
+                snapshot.passiveTrip = trip
+                snapshot.passiveMargin = trip.temperature - temperature
+            }
+            if let trip = trips.protecting, trip.temperature - temperature < snapshot.margin ?? Celsius(.infinity) {
                 snapshot.nearestTrip = trip
                 snapshot.margin = trip.temperature - temperature
             }
@@ -58,8 +66,8 @@ public struct ThermalReader: Sendable {
         return snapshot
     }
 
-    /// Where the kernel acts first: past a passive trip point, which slows the device down, it is no comfort that the next is far.
-    private func lowestTrip(_ zone: String) -> ThermalSnapshot.Trip? {
+    /// The lowest of each kind.
+    private func trips(of zone: String) -> (passive: ThermalSnapshot.Trip?, protecting: ThermalSnapshot.Trip?) {
         var trips: [ThermalSnapshot.Trip] = []
         for number in 0..<Self.maximumTrips {
             // They are numbered without gaps.
@@ -69,6 +77,7 @@ public struct ThermalReader: Sendable {
             guard let value = sysfs.integer("\(zone)/trip_point_\(number)_temp", in: Self.plausibleTrips).value else { continue }
             trips.append(ThermalSnapshot.Trip(kind: kind, temperature: Celsius(Double(value) / 1000)))
         }
-        return trips.min { $0.temperature < $1.temperature }
+        trips.sort { $0.temperature < $1.temperature }
+        return (trips.first { $0.kind == "passive" }, trips.first { $0.kind != "passive" })
     }
 }

@@ -23,8 +23,10 @@ struct HeatTests {
         sysfs.thermalZone(0, type: "cpu", millidegrees: 79_000)
         #expect(try eventually { try budget().map { abs($0 - 0.04) < 1e-9 } ?? false })
         let reason = try daemon.call("io.jouled.Power.GetStatus")["status"]?["reason"]?.stringValue
-        #expect(reason?.hasSuffix("derated to 50 % at 79.0 °C, 6.0 °C below a trip point") == true, "\(reason ?? "-")")
-        sysfs.thermalZone(0, type: "cpu", millidegrees: 84_000)
+        #expect(reason?.hasSuffix("derated to 50 % at 79.0 °C, 6.0 °C below a passive trip point") == true, "\(reason ?? "-")")
+        sysfs.thermalZone(0, type: "cpu", millidegrees: 86_000)
+        #expect(try eventually { try budget() == 0.02 })
+        sysfs.thermalZone(0, type: "cpu", millidegrees: 103_000)
         #expect(try eventually { try budget() == 0 })
         sysfs.thermalZone(0, type: "cpu", millidegrees: 60_000)
         #expect(try eventually { try budget() == 0.08 })

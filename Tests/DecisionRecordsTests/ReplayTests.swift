@@ -149,11 +149,12 @@ struct ReplayTests {
         for thermal in [PowerPolicy.Thermal(), .init(from: Celsius(60), to: Celsius(80)), .init(full: Watts(1), fromBelowTrip: Celsius(7.1), toBelowTrip: .zero)] {
             record.inputs.policy.thermal = thermal
             record.inputs.state.tripMargin = Celsius(5.3)
+            record.inputs.state.passiveMargin = Celsius(7.2)
             record.outcome = DecisionRecord.Outcome(record.inputs.derive())
             let read = try DecisionRecord(text: record.text)
-            #expect(record.text.hasPrefix("{\"v\":3,") && read.inputs.state.tripMargin == Celsius(5.3) && read.inputs.policy.thermal == thermal)
+            #expect(record.text.hasPrefix("{\"v\":3,") && read.inputs.state.tripMargin == Celsius(5.3) && read.inputs.state.passiveMargin == Celsius(7.2) && read.inputs.policy.thermal == thermal)
             #expect(read.replay().isEmpty && read.text == record.text, "\(read.replay())")
-            record.inputs.state.tripMargin = nil
+            (record.inputs.state.tripMargin, record.inputs.state.passiveMargin) = (nil, nil)
             #expect(!record.differences(from: DecisionRecord.Outcome(record.inputs.derive())).isEmpty, "it counts")
         }
     }

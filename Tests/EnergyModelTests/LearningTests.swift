@@ -152,6 +152,12 @@ struct LearningTests {
         #expect(abs(model.scale(of: "cpu").factor / 5 - 1) < 0.05)
         model.observe(unit: "cpu", ratio: .nan, error: 0.01, at: time(900))
         #expect(model.scale(of: "cpu").factor.isFinite)
+        // What has been that slow is tried again when nothing ran on it for long; what runs is known.
+        model.observe(unit: "npu", ratio: 1.5, error: 0.05, at: time(840))
+        model.forgetOld(at: time(1800))
+        #expect(model.knownScales.count == 2)
+        model.forgetOld(at: time(2700))
+        #expect(model.knownScales.keys.sorted() == ["npu"])
     }
 
     @Test("A unit that is stuck is believed to be as slow as can be told, one odd run is not", arguments: [99.0, 100, 150, 1e6])

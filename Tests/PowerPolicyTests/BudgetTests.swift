@@ -172,15 +172,18 @@ struct BudgetTests {
 
     @Test("Heat: nothing is left before a trip point, whatever temperatures the policy names")
     func tripPoints() throws {
-        func share(_ thermal: PowerPolicy.Thermal, _ celsius: Double?, below: Double?) -> Double? {
+        func share(_ thermal: PowerPolicy.Thermal, _ celsius: Double?, below: Double?, passive: Double? = nil) -> Double? {
             var memory = PolicyMemory()
             var now = state(3600)
             now.temperature = celsius.map { Celsius($0) }
             now.tripMargin = below.map { Celsius($0) }
+            now.passiveMargin = passive.map { Celsius($0) }
             return PowerPolicy(kind: .fixed(Watts(1)), thermal: thermal).budget(for: now, memory: &memory).watts?.value
         }
         let plain = PowerPolicy.Thermal()
         #expect(share(plain, 60, below: 10) == 1 && share(plain, 60, below: 6) == 0.5 && share(plain, 60, below: 2) == 0 && share(plain, 60, below: -5) == 0)
+        #expect(share(plain, 60, below: 40, passive: 6) == 0.5 && share(plain, 60, below: 40, passive: -9) == 0.25, "the kernel only slows down")
+        #expect(share(plain, 60, below: 3, passive: -9) == 0.125, "the least of both")
         #expect(share(plain, 99, below: nil) == 1, "nothing to go by")
         #expect(share(plain, nil, below: 6) == 0.5)
         let warm = PowerPolicy.Thermal(from: Celsius(80), to: Celsius(100))
