@@ -33,6 +33,8 @@ public struct DecisionEngine: Sendable {
     /// Whether a plug that is in carries the device.
     var external = ExternalPower()
     var isPlugged = false
+    /// What was known of the rest of the device before a weak plug began to hide it.
+    private var unplugged: RestForecaster?
     /// Whether external power is on, but gives less than the device takes, so that plans are made as on battery.
     public var isSupplyWeak: Bool { external.isWeak }
     /// Slow-downs of units that the plan was made for.
@@ -170,11 +172,30 @@ public struct DecisionEngine: Sendable {
 
     /// Takes a battery reading and what inference drew on average since the one before.
     public mutating func observe(_ reading: Reading, own: Watts) {
+        take(plug(reading, own: own), own: own)
+    }
+
+    /// Finds out whether external power carries the device.
+    /// - Returns: the reading with `acOnline` where it does.
+    mutating func plug(_ reading: Reading, own: Watts) -> Reading {
+        if reading.acOnline != isPlugged { pluggedAt = reading.takenAt }
         isPlugged = reading.acOnline
+        let wasWeak = external.isWeak
         var reading = reading
         reading.acOnline = external.carries(reading, own: own)
-        take(reading, own: own)
+        // On a weak plug the battery gives what the rest takes less what the plug brings: that is learned by itself, and of no use without it.
+        if external.isWeak, !wasWeak {
+            unplugged = forecaster
+            forecaster = RestForecaster()
+        } else if wasWeak, !external.isWeak {
+            forecaster = unplugged ?? RestForecaster()
+            unplugged = nil
+        }
+        return reading
     }
+
+    /// What is known of the rest of the device without a plug that is too weak.
+    var lasting: RestForecaster { unplugged ?? forecaster }
 
     /// - Parameter reading: `acOnline` where external power carries the device.
     mutating func take(_ reading: Reading, own: Watts) {
@@ -202,7 +223,7 @@ public struct DecisionEngine: Sendable {
         let trigger = followSchedule(wall, utcOffset) && trigger == .tick ? .policy : trigger
         if reading != nil { habit.observe(acOnline: isPlugged, at: wall, utcOffset: utcOffset) }
         // Before the options are built: most ticks find that nothing has to change.
-        if trigger == .tick, let latest, let plannedAt, now.since(plannedAt) < latest.limits.minimumDwell, forecaster.hasData, isInTime(latest) {
+        if trigger == .tick, let latest, let plannedAt, now.since(plannedAt) < limits.dwell(for: policy), forecaster.hasData, isInTime(latest) {
             var state = latest.state
             refresh(&state, at: now, wall: wall, utcOffset: utcOffset)
             let budget = policy.budget(for: state, memory: &memory)
@@ -214,7 +235,7 @@ public struct DecisionEngine: Sendable {
                 return decision
             }
         }
-        latency.forgetOld(at: now)
+        retrySlowUnits(at: now)
         plannedAt = now
         plannedLatency = latency
         var inputs = inputs(trigger, at: now, wall: wall, utcOffset: utcOffset)
@@ -265,6 +286,18 @@ public struct DecisionEngine: Sendable {
             shares[plan.unit, default: 0] += plan.utilization * slower
         }
         return shares.allSatisfy { unit, share in share <= (decision.limits.unitUtilization[unit] ?? PlanLimits.defaultUtilization) * 1.001 }
+    }
+
+    /// Forgets how slow units were that nothing has run on for long, where a stream pauses because all of its options would be late:
+    /// nothing else would ever tell that they have cooled.
+    private mutating func retrySlowUnits(at now: MonotonicTime) {
+        let due = latency.slowUnits(at: now)
+        guard !due.isEmpty else { return }
+        for placement in placements.values where placement.option == nil {
+            let options = RunOption.all(for: placement.request, by: energy, latency: latency).map(\.plan)
+            guard options.allSatisfy({ $0.latencyP99 > placement.request.latencyTolerance }) else { continue }
+            for unit in due where options.contains(where: { $0.unit == unit }) { latency.retry(unit) }
+        }
     }
 
     /// What a decision now is made from.

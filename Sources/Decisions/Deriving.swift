@@ -115,20 +115,11 @@ extension DecisionInputs {
             budget: budget.watts, unitUtilization: units, residentBytes: limits.residentBytes,
             switchCost: isUnlimited ? DecisionEngine.changeCostWithoutLimit : DecisionEngine.switchCost,
             retimeCost: isUnlimited ? DecisionEngine.changeCostWithoutLimit : DecisionEngine.retimeCost,
-            minimumDwell: isUnlimited ? .zero : dwell, nodeLimit: PlanLimits.liveNodeLimit)
-    }
-
-    /// The dwell of a goal that is soon is shorter: half of ten minutes must not be lost to one noisy reading.
-    private var dwell: Seconds {
-        guard case .lifetime(let lifetime) = policy.kind, case .duration(let duration) = lifetime.end else { return limits.minimumDwell }
-        return min(limits.minimumDwell, max(Self.leastDwell, duration * Self.dwellShare))
+            minimumDwell: isUnlimited ? .zero : limits.dwell(for: policy), nodeLimit: PlanLimits.liveNodeLimit)
     }
 
     /// Streams change every two hours on average, and a variant mostly serves several.
     private static let loadHorizon = Seconds(7200)
-    /// Share of a goal's duration that is dwelt for, and the least.
-    private static let dwellShare = 0.05
-    private static let leastDwell = Seconds(60)
 
     /// How much longer a stream is expected to run: to the goal's end if it was there from the beginning, else twice as
     /// long as it has been, because what came late mostly goes early.
@@ -192,5 +183,17 @@ extension StreamRequest {
             if let profile = variant.profiles.first(where: { $0.unit == choice.unit }) { return profile }
         }
         return nil
+    }
+}
+
+extension DecisionEngine.Limits {
+    /// Share of a goal's duration that is dwelt for, and the least.
+    private static let dwellShare = 0.05
+    private static let leastDwell = Seconds(60)
+
+    /// The dwell of a goal that is soon is shorter: half of ten minutes must not be lost to one noisy reading.
+    func dwell(for policy: PowerPolicy) -> Seconds {
+        guard case .lifetime(let lifetime) = policy.kind, case .duration(let duration) = lifetime.end else { return minimumDwell }
+        return min(minimumDwell, max(Self.leastDwell, duration * Self.dwellShare))
     }
 }

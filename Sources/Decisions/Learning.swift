@@ -45,8 +45,7 @@ extension DecisionEngine {
     public mutating func observe(_ reading: Reading, usage: Usage, wall: WallTime, utcOffset: UTCOffset) {
         var reading = withEnergy(reading)
         let own = usage.span.value > 0 ? spent(usage) / usage.span : .zero
-        isPlugged = reading.acOnline
-        reading.acOnline = external.carries(reading, own: own)
+        reading = plug(reading, own: own)
         if let look = look(reading, usage) {
             learn(usage, look, online: reading.acOnline, at: reading.takenAt)
             let second = Self.secondOfDay(wall, utcOffset)

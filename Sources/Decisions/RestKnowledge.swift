@@ -4,7 +4,7 @@ import Units
 extension DecisionEngine {
     /// What was seen of the rest of the device, for a file; nil: nothing yet.
     public func restText(at wall: WallTime, utcOffset: UTCOffset) -> String? {
-        forecaster.hasData ? forecaster.persistentText(at: wall, secondOfDay: Self.secondOfDay(wall, utcOffset)) : nil
+        lasting.hasData ? lasting.persistentText(at: wall, secondOfDay: Self.secondOfDay(wall, utcOffset)) : nil
     }
 
     /// Takes over what was seen of the rest of the device before a restart.

@@ -20,6 +20,8 @@ public struct LatencyModel: Sendable {
     private var times: [String: MonotonicTime] = [:]
     /// Units whose latest ratio was beyond `plausible`.
     private var odd: Set<String> = []
+    /// How often a slow unit was tried again in vain.
+    private var retries: [String: Int] = [:]
 
     /// Variance gained per second: a slow-down may change by 5 % in ten minutes.
     static let driftPerSecond = 0.05 * 0.05 / 600
@@ -27,8 +29,7 @@ public struct LatencyModel: Sendable {
     /// A unit that is slower or faster than this is as slow or as fast as the bound; one run alone that says so is taken for
     /// an accident, such as a clock that jumped.
     static let plausible = 0.01...100.0
-    /// A unit found slower than this is tried again when it was not seen for so long, as where all options would be late nothing runs
-    /// that could tell that it has cooled.
+    /// A unit found slower than this may be tried again when it was not seen for so long; twice as long each time that it was as slow.
     static let retried = (factor: 2.0, after: Seconds(1800))
 
     public init() {}
@@ -49,13 +50,19 @@ public struct LatencyModel: Sendable {
         return scale.factor + min(0.1, 2 * scale.variance.squareRoot()) * scale.factor
     }
 
-    /// Forgets units that were slow when they last ran, half an hour ago or more.
-    public mutating func forgetOld(at now: MonotonicTime) {
-        for (unit, scale) in scales where scale.factor >= Self.retried.factor {
-            guard let seen = times[unit], now.since(seen) >= Self.retried.after else { continue }
-            scales[unit] = nil
-            times[unit] = nil
+    /// Units that were slow when they last ran, half an hour ago or more.
+    public func slowUnits(at now: MonotonicTime) -> [String] {
+        scales.keys.sorted().filter { unit in
+            guard let scale = scales[unit], scale.factor >= Self.retried.factor, let seen = times[unit] else { return false }
+            return now.since(seen) >= Self.retried.after * Double(1 << min(retries[unit] ?? 0, 5))
         }
+    }
+
+    /// Forgets how slow `unit` was, so that something runs on it again and tells.
+    public mutating func retry(_ unit: String) {
+        retries[unit, default: 0] += 1
+        scales[unit] = nil
+        times[unit] = nil
     }
 
     /// Learns from runs that took `ratio` times their profiled latency on average.
@@ -79,5 +86,6 @@ public struct LatencyModel: Sendable {
         scale.factor += gain * surprise
         scale.variance *= 1 - gain
         scales[unit] = scale
+        if scale.factor < Self.retried.factor { retries[unit] = nil }
     }
 }

@@ -171,6 +171,12 @@ extension Scheduler {
         for problem in reading.problems where !(before?.problems.contains(problem) ?? false) {
             journal.send(JournalRecord(.warning, problem, messageID: MessageID.powerProblem))
         }
+        if !engine.isSupplyWeak, wasWeak, reading.acOnline {
+            journal.send(
+                JournalRecord(
+                    .notice, "External power carries the device again", messageID: MessageID.powerChanged,
+                    fields: [.init("JOULED_AC", "1"), .init("JOULED_AC_WEAK", "0")]))
+        }
         if engine.isSupplyWeak, !wasWeak {
             journal.send(
                 JournalRecord(

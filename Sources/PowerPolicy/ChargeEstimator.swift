@@ -19,6 +19,9 @@ public struct ChargeEstimator: Sendable {
     private var uncounted = 0.0
     /// The smallest change of what the gauge shows, in joules; nil before any.
     private var finest: Double?
+    /// The size of the latest change that counting did not explain; and of the gauge's steps where such changes have one size, in joules.
+    private var jump: Double?
+    private var coarse: Double?
 
     private struct Look {
         var time: MonotonicTime
@@ -40,6 +43,8 @@ public struct ChargeEstimator: Sendable {
     static let apart = 0.02
     /// Share of what was counted by which it can be wrong at worst: loads change between two readings.
     static let worstCounting = 0.5
+    /// Jumps that differ by no more than this share are steps of one gauge.
+    static let sameStep = 0.2
     /// A capacity that changed by a larger share is another battery's.
     static let swapped = 0.03
     /// Changes below this share are a computation's, not the gauge's.
@@ -60,7 +65,7 @@ public struct ChargeEstimator: Sendable {
         let before = last
         last = look
         if isSwapped(before, look) {
-            finest = nil
+            (finest, jump, coarse) = (nil, nil, nil)
             return begin(look, error)
         }
         // Uniform over a step of sqrt(12) standard deviations: no gauge of this error rounds to coarser steps.
@@ -73,9 +78,12 @@ public struct ChargeEstimator: Sendable {
         let span = now.since(before.time).value
         let counted = -drain.value * span
         // The clock of counting stands still while the device sleeps, and the battery does not.
-        guard abs(moved - counted) <= min(widest, finest ?? widest) + Self.worstCounting * abs(counted) else { return begin(look, error) }
+        if abs(moved - counted) > step(widest) + Self.worstCounting * abs(counted) {
+            learnJump(abs(moved))
+            if coarse == nil { return begin(look, error) }
+        }
         learnStep(moved, look)
-        let step = min(widest, finest ?? widest)
+        let step = step(widest)
         uncounted += abs(counted)
         // A register's error grows with what is counted, chance with its square root.
         rounding = hypot(rounding + Self.registerError * abs(counted), Self.countingError * counted)
@@ -124,7 +132,19 @@ public struct ChargeEstimator: Sendable {
         let change = abs(moved)
         guard change > Self.noise * (look.full ?? look.shown).value else { return }
         finest = min(finest ?? change, change)
+        if let steps = coarse ?? jump, change < steps * (1 - Self.sameStep) { (jump, coarse) = (nil, nil) }
     }
+
+    /// A gauge of levels jumps, always as far; a battery that was used while the device slept jumps once.
+    private mutating func learnJump(_ change: Double) {
+        if let jump, coarse == nil, abs(change - jump) <= jump * Self.sameStep {
+            coarse = jump
+            rounding = jump / 12.0.squareRoot()
+        }
+        jump = change
+    }
+
+    private func step(_ widest: Double) -> Double { coarse ?? min(widest, finest ?? widest) }
 
     /// By how many joules what is shown changed. Where a capacity is shown, by the charge's share of it: where joules are
     /// made from a percentage and a voltage, the voltage's small changes are no steps of the gauge.

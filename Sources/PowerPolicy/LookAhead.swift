@@ -10,7 +10,7 @@ extension PowerPolicy {
     static let survival = Seconds(5400)
     /// Standard deviations of the forecast that the goal is guarded against at the end, and how many fewer for all the
     /// time before: early on nothing is given up that may yet turn out to be affordable.
-    static let guarding = (end: 0.7, slope: 12.0)
+    static let guarding = (end: 1.0, slope: 12.0)
     /// What is held back for the gauge: a share of full for what it does not know of itself, and standard deviations of it. At the
     /// end, where no later reading makes up for an error, more than before: it grows with the fourth power of the share of the
     /// time that is gone.

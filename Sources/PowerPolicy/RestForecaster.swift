@@ -45,7 +45,7 @@ public struct RestForecaster: Sendable {
     /// One standard deviation of what is added should a load that is higher than before stay for good, as a share of the departure.
     static let stayShare = 0.5
     /// Base loads drift: a long mean of the past says this much of the future, at best.
-    static let driftShare = 0.03
+    static let driftShare = 0.05
 
     /// What a busy hour gives way to, when hoping: the load that was not exceeded in so many of the quarters of hours.
     static let calmShare = 0.4
@@ -157,6 +157,8 @@ public struct RestForecaster: Sendable {
         turn(to: Int(secondOfDay / Self.binLength) % Self.binCount)
         if acOnline {
             bin.acSeconds += seconds
+            // How long a load has lasted is told by what was seen of it.
+            parted?.since += seconds
             acSince = acSince ?? elapsed - seconds
             acLast = elapsed
             charger.add(max(0, long.mean - net.value), over: seconds)

@@ -68,7 +68,7 @@ struct SurpriseTests {
         var day = Day(charger: 2, base: 0.25)
         day.run(minutes: 300)
         #expect(!day.engine.isSupplyWeak && day.engine.latest?.budget.watts == nil)
-        var weak = Day(charger: 0.3, base: 0.25, energy: 9000)
+        var weak = Day(charger: 0.3, base: 0.27, energy: 9000)
         weak.run(minutes: 60)
         #expect(weak.engine.isSupplyWeak)
         weak.run(minutes: 10, online: false)
@@ -90,6 +90,82 @@ struct SurpriseTests {
         for minute in 6...60 { #expect(!carries(minute, draw: -0.05, own: 0.05)) }
         for minute in 61...65 { _ = carries(minute, draw: -0.3, own: 0.05) }
         #expect(carries(66, draw: -0.3, own: 0.05) && !external.isWeak)
+    }
+
+    private func plugged(_ minute: Int, draw: Double?, charge: Double = 0.5) -> DecisionEngine.Reading {
+        .init(
+            battery: .init(energy: Joules(charge * 10_000), full: Joules(10_000)), draw: draw.map { Watts($0) }, acOnline: true, temperature: nil,
+            takenAt: Ahead.time(Double(minute) * 60))
+    }
+
+    @Test("A battery that is not used any more shows that the plug carries; a gauge without power shows it by its charge")
+    func idle() {
+        // Peaks above an adapter for six minutes, then held.
+        var external = ExternalPower()
+        for minute in 0...6 { _ = external.carries(plugged(minute, draw: 3), own: Watts(1)) }
+        #expect(external.isWeak)
+        for minute in 7...12 { _ = external.carries(plugged(minute, draw: 0), own: Watts(0.1)) }
+        #expect(!external.isWeak)
+        // Found weak again, it takes twice as long.
+        for minute in 13...19 { _ = external.carries(plugged(minute, draw: 3), own: Watts(1)) }
+        for minute in 20...26 { _ = external.carries(plugged(minute, draw: 0), own: Watts(0.1)) }
+        #expect(external.isWeak)
+        for minute in 27...31 { _ = external.carries(plugged(minute, draw: 0), own: Watts(0.1)) }
+        #expect(!external.isWeak)
+        // Two peaks with nothing told between them are no drain.
+        var peaks = ExternalPower()
+        for minute in 0...60 { _ = peaks.carries(plugged(minute, draw: minute % 60 == 0 ? 3 : nil), own: Watts(1)) }
+        #expect(!peaks.isWeak)
+        var percents = ExternalPower()
+        for minute in 0...120 { _ = percents.carries(plugged(minute, draw: nil, charge: 0.8 - 0.03 * Double(minute) / 120), own: Watts(1)) }
+        #expect(percents.isWeak)
+        for minute in 121...190 { _ = percents.carries(plugged(minute, draw: nil, charge: 0.77), own: Watts(0.1)) }
+        #expect(!percents.isWeak)
+        // A battery that a charger holds between two levels loses them over days.
+        var held = ExternalPower()
+        for hour in 0..<200 { _ = held.carries(plugged(hour * 60, draw: nil, charge: 0.8 - 0.05 * Double(hour) / 200), own: Watts(1)) }
+        #expect(!held.isWeak)
+    }
+
+    @Test("What the battery gives beside a weak plug is not what it gives without one")
+    func pulled() {
+        var day = Day(charger: 0.2, base: 0.3, energy: 9900, hours: 24)
+        day.run(minutes: 180, online: false)
+        let before = day.engine.forecaster.baseLoad.value
+        #expect(abs(before - 0.3) < 0.03, "\(before)")
+        day.energy = 9900
+        day.run(minutes: 240)
+        #expect(day.engine.isSupplyWeak && day.engine.forecaster.baseLoad.value < 0.15)
+        #expect(abs(day.engine.lasting.baseLoad.value - 0.3) < 0.03, "what is kept over a restart")
+        day.run(minutes: 2, online: false)
+        #expect(abs(day.engine.forecaster.baseLoad.value - 0.3) < 0.03, "\(day.engine.forecaster.baseLoad)")
+    }
+
+    @Test("A unit that was too slow is tried again where nothing else runs, and left alone where something does")
+    func retried() {
+        func engine(alternative: Bool) -> DecisionEngine {
+            var engine = Ahead.engine(hours: 10)
+            Ahead.look(&engine, at: 0, energy: 9_900, draw: 0.05)
+            var request = Ahead.request(1, tolerance: 0.03)
+            if alternative {
+                let cost = StepCost(cpu: Seconds(0.01), energy: Joules(0.01))
+                request.variants[1].profiles.append(
+                    OptionProfile(
+                        variant: "int8", unit: "gpu", wake: .zero, first: cost, next: cost, latency: LatencyProfile(p50: Seconds(0.01), p99: Seconds(0.02)),
+                        basis: .metered))
+            }
+            engine.open(request, at: Ahead.time(0))
+            for step in 0..<20 { engine.observeLatency(unit: "cpu", ratio: 4, error: 0.01, at: Ahead.time(Double(step))) }
+            for minute in 0..<45 {
+                _ = engine.decide(
+                    because: minute == 0 ? .streamOpened : .tick, at: Ahead.time(Double(minute) * 60), wall: WallTime(secondsSince1970: Double(minute) * 60),
+                    utcOffset: .zero)
+                if minute == 20 { #expect((engine.placements[1]?.option == nil) == !alternative) }
+            }
+            return engine
+        }
+        #expect(engine(alternative: false).placements[1]?.option?.plan.unit == "cpu")
+        #expect(engine(alternative: true).placements[1]?.option?.plan.unit == "gpu")
     }
 
     @Test("A unit that slows down beyond a deadline, or fills up, is planned for with the next tick")

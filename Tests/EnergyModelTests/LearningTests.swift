@@ -154,10 +154,13 @@ struct LearningTests {
         #expect(model.scale(of: "cpu").factor.isFinite)
         // What has been that slow is tried again when nothing ran on it for long; what runs is known.
         model.observe(unit: "npu", ratio: 1.5, error: 0.05, at: time(840))
-        model.forgetOld(at: time(1800))
-        #expect(model.knownScales.count == 2)
-        model.forgetOld(at: time(2700))
-        #expect(model.knownScales.keys.sorted() == ["npu"])
+        #expect(model.slowUnits(at: time(1800)).isEmpty)
+        #expect(model.slowUnits(at: time(2700)) == ["cpu"])
+        model.retry("cpu")
+        #expect(model.cautiousFactor(of: "cpu") == 1)
+        // In vain: the next time it takes twice as long.
+        model.observe(unit: "cpu", ratio: 5, error: 0.05, at: time(2760))
+        #expect(model.slowUnits(at: time(2760 + 3500)).isEmpty && model.slowUnits(at: time(2760 + 3600)) == ["cpu"])
     }
 
     @Test("A unit that is stuck is believed to be as slow as can be told, one odd run is not", arguments: [99.0, 100, 150, 1e6])

@@ -87,6 +87,29 @@ struct ChargeEstimatorTests {
         #expect(abs(told - 18000) <= 0.11 * 3600, "\(told)")
     }
 
+    @Test("A gauge of few levels is found out, and not believed beyond them", arguments: [0.05, 0.1, 0.25])
+    func levels(step: Double) {
+        let full = 36000.0
+        var estimator = ChargeEstimator()
+        var squares = 0.0
+        var covered = 0
+        var looks = 0
+        for minute in 0..<600 {
+            let share = 1 - Double(minute) / 620
+            // Power register 5 % off; the reader says that any gauge is good to a percent.
+            estimator.observe(
+                energy: Joules((share / step).rounded() * step * full), error: Joules(0.01 * full), drain: Watts(full / 620 / 60 * 1.05), full: Joules(full),
+                at: time(Double(minute) * 60))
+            // From the third change on.
+            guard share < 1 - 2.6 * step, let told = estimator.energy?.value else { continue }
+            looks += 1
+            squares += (told / full - share) * (told / full - share)
+            if abs(told / full - share) < 2 * estimator.deviation.value / full + 0.002 { covered += 1 }
+        }
+        #expect((squares / Double(looks)).squareRoot() < 0.12 * step, "\((squares / Double(looks)).squareRoot() / step) steps")
+        #expect(Double(covered) > 0.9 * Double(looks), "\(covered) of \(looks)")
+    }
+
     @Test("A voltage that moves what a charge is worth is no step of the gauge")
     func voltage() {
         let draws = (0..<300).map { minute in
