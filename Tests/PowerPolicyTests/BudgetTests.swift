@@ -217,4 +217,19 @@ struct BudgetTests {
         #expect(watts(.unlimited, 70, own: 0.7) == 1.5)
         #expect(watts(.unlimited, 80) == 0)
     }
+
+    @Test("Heat: a device that was never cool goes by what its streams take at their best, not by what came first")
+    func neverCool() {
+        var memory = PolicyMemory()
+        func watts(_ celsius: Double, own: Double, most: Double) -> Double? {
+            var now = state(3600)
+            (now.temperature, now.own, now.most) = (Celsius(celsius), Watts(own), Watts(most))
+            return PowerPolicy(kind: .unlimited, thermal: .init(from: Celsius(60), to: Celsius(80))).budget(for: now, memory: &memory).watts?.value
+        }
+        #expect(watts(75, own: 0, most: 0) == nil, "no stream, no share of it")
+        #expect(watts(75, own: 0.001, most: 0.001) == 0.00025)
+        #expect(watts(75, own: 0.00025, most: 2) == 0.5)
+        #expect(watts(50, own: 1.6, most: 2) == nil)
+        #expect(watts(75, own: 1, most: 2) == 0.4, "once it was cool, what was seen counts")
+    }
 }
