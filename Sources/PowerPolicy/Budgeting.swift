@@ -168,7 +168,7 @@ extension PowerPolicy {
         guard budget.watts != nil || full.value > 0 || factor == 0 else { return }
         var heat = state.temperature.map { "\($0)" } ?? ""
         for (margin, kind) in [(state.passiveMargin, "passive trip point"), (state.tripMargin, "trip point")] {
-            guard let margin, margin < thermal.fromBelowTrip else { continue }
+            guard thermal.countsTripPoints, let margin, margin < thermal.fromBelowTrip else { continue }
             heat += (heat.isEmpty ? "" : ", ") + (margin.value >= 0 ? "\(margin) below" : "\(-margin) above") + " a \(kind)"
         }
         budget.watts = full * factor
