@@ -65,6 +65,7 @@ struct SimulateCommand: ParsableCommand {
             if let random { return RandomTrial(count: random, first: seed).lines.forEach(Console.out) }
             guard let file else { return }
             let scenario = try Scenario.load(file)
+            for notice in scenario.notices { Console.error("joulectl: note: \(notice)") }
             let chosen = try policy.map { path throws(JouledError) in try PowerPolicy.load(path) }
             var replay = ScenarioReplay(scenario, controller: .jouled(chosen))
             replay.recordsDecisions = journal != nil
