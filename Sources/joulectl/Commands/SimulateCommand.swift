@@ -71,7 +71,7 @@ struct SimulateCommand: ParsableCommand {
             replay.recordsDecisions = journal != nil
             replay.keepsTrack = report != nil
             let outcome = replay.run()
-            if let journal { try Console.write(SimulatedJournal.bytes(of: outcome), file: journal, mode: 0o644) }
+            if let journal { try Console.write(SimulatedJournal.bytes(of: outcome, scenario), file: journal, mode: 0o644) }
             var result = ScenarioReport(
                 name: scenario.name, controller: policy ?? "jouled",
                 outcome: outcome, oracle: Oracle(scenario).utility)
