@@ -124,7 +124,7 @@ extension DecisionRecord.Outcome {
         }
         self.init(
             budget: try reader.optionalNumber("budget", in: RecordReader.amount).map { Watts($0) }, goal: goal, choices: choices,
-            totalPower: Watts(try reader.number("watts", in: RecordReader.amount)), utility: try reader.number("utility", in: RecordReader.signed))
+            totalPower: Watts(try reader.number("watts", in: RecordReader.amount)), utility: try reader.number("utility", in: RecordReader.finite))
         try reader.finish()
     }
 }

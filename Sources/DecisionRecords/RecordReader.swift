@@ -34,6 +34,8 @@ struct RecordReader {
     static let amount: ClosedRange<Double> = 0 ... .infinity
     /// What may be on either side of 0, and is finite.
     static let signed: ClosedRange<Double> = -1e18...1e18
+    /// A sum of weights, which have whatever scale was written.
+    static let finite: ClosedRange<Double> = -Double.greatestFiniteMagnitude...Double.greatestFiniteMagnitude
     static let share: ClosedRange<Double> = 0...1
 
     /// `number`, if it is in `range`; what is no number is in none.

@@ -40,6 +40,7 @@ extension DecisionInputs {
         var state = state
         var memory = memory
         state.least = least(options)
+        state.most = most(options)
         var price = lastPrice
         let worth = state.outlook == nil ? nil : Worth(demands.map(\.expected), rest: state.rest, near: lastPrice / unit)
         if let worth, let left = policy.secondsLeft(at: now, wall: state.wall, utcOffset: state.utcOffset, memory: memory, nextCharge: state.nextCharge) {
@@ -101,6 +102,19 @@ extension DecisionInputs {
             least += (cheapest ?? .zero) * stream.request.duty(hasStream)
         }
         return least
+    }
+
+    /// What all streams take at their best, each by itself.
+    private func most(_ options: [UInt64: [RunOption]]) -> Watts {
+        var most = Watts.zero
+        for stream in streams {
+            let floor = policy.rules(for: stream.request).floor
+            let best = (options[stream.request.id] ?? []).lazy.map(\.plan)
+                .filter { $0.variantQuality >= floor && $0.latencyP99 <= stream.request.latencyTolerance }
+                .max { ($0.quality, $1.power) < ($1.quality, $0.power) }
+            most += (best?.power ?? .zero) * stream.request.duty(hasStream)
+        }
+        return most
     }
 
     private func planLimits(_ budget: Budget) -> PlanLimits {

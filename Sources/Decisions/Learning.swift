@@ -51,7 +51,8 @@ extension DecisionEngine {
             let second = Self.secondOfDay(wall, utcOffset)
             let watts = look.running.reduce(Watts.zero) { $0 + $1.watts * energy.scale(of: $1.unit).factor }
             forecaster.observe(
-                net: look.draw - watts, acOnline: reading.acOnline, span: look.span, secondOfDay: second, doubt: inferencePower.deviation)
+                net: look.draw - watts, acOnline: reading.acOnline, span: look.span, secondOfDay: second, doubt: inferencePower.deviation,
+                wall: wall)
         }
         if let metered = usage.metered {
             energy.observe(

@@ -8,18 +8,24 @@ import Units
 struct RestFile: Sendable {
     /// A power cut loses no more of what was seen.
     static let saveInterval = Seconds(600)
+    /// So long a clock may be behind before what the file has is too old anyway.
+    static let clockPatience = Seconds(2 * 86400)
 
     let path: String
     private var savedAt: MonotonicTime?
     private var hasFailed = false
+    /// What the file has may be of a time that is yet to come by a clock that is not set; since when that was seen.
+    private var ahead: (of: WallTime, since: MonotonicTime)?
 
     init(path: String) { self.path = path }
 
     /// Reads what was seen before; a damaged file is told and learning begins anew.
-    func load(_ journal: any JournalSink, at wall: WallTime) -> RestForecaster? {
+    mutating func load(_ journal: any JournalSink, at wall: WallTime) -> RestForecaster? {
         guard access(path, F_OK) == 0 else { return nil }
         do throws(JouledError) {
-            return try RestForecaster(persistentText: String(decoding: try StateFile.bytes(path), as: UTF8.self), name: path, at: wall)
+            let known = try RestForecaster(persistentText: String(decoding: try StateFile.bytes(path), as: UTF8.self), name: path, at: wall)
+            ahead = known.ahead.map { ($0, SystemClocks().monotonic()) }
+            return known
         } catch {
             journal.send(
                 JournalRecord(
@@ -38,9 +44,12 @@ struct RestFile: Sendable {
         save(engine, clocks, journal)
     }
 
-    /// Writes what was seen. A disk that cannot be written is told once, until it can again.
+    /// Writes what was seen, unless the clock is behind what the file says: it is yet to be set, and would date all wrongly. After
+    /// days it was the file's that was wrong. A disk that cannot be written is told once, until it can again.
     mutating func save(_ engine: DecisionEngine, _ clocks: SystemClocks, _ journal: any JournalSink) {
         let wall = clocks.wall()
+        if let ahead, wall < ahead.of, clocks.monotonic().since(ahead.since) < Self.clockPatience { return }
+        ahead = nil
         guard let text = engine.restText(at: wall, utcOffset: .local(at: wall)) else { return }
         do throws(JouledError) {
             try AtomicFile.write(text, to: path, isDurable: false)

@@ -42,8 +42,18 @@ public struct PlanOption: Hashable, Sendable {
 
     /// How people read it, e.g. `int8 on cpu, every 4th window, 2 per wake-up`.
     public var words: String {
-        let ordinal = cadence == 2 ? "2nd" : cadence == 3 ? "3rd" : "\(cadence)th"
-        return "\(variant) on \(unit)\(cadence == 1 ? "" : ", every \(ordinal) window"), \(coalescing) per wake-up"
+        "\(variant) on \(unit)\(cadence == 1 ? "" : ", every \(Self.ordinal(cadence)) window"), \(coalescing) per wake-up"
+    }
+
+    /// `2nd`, `11th`, `22nd`.
+    private static func ordinal(_ number: Int) -> String {
+        let isTeen = (11...13).contains(number % 100)
+        switch number % 10 {
+        case 1 where !isTeen: return "\(number)st"
+        case 2 where !isTeen: return "\(number)nd"
+        case 3 where !isTeen: return "\(number)rd"
+        default: return "\(number)th"
+        }
     }
 
     /// Whether both run the same artefact in the same place, so that going from one to the other loads nothing.

@@ -159,15 +159,16 @@ extension PowerPolicy {
 
     private static func derate(_ budget: inout Budget, _ thermal: Thermal, _ state: PowerState, _ memory: inout PolicyMemory) {
         guard let factor = thermal.factor(at: state.temperature, tripMargin: state.tripMargin, passiveMargin: state.passiveMargin) else { return }
-        // While cool, learn what "full power" means; if it was never cool, what runs now must do.
-        if factor == 1 || memory.peak == .zero { memory.peak = max(memory.peak, state.own) }
+        // While cool, learn what "full power" means. Warm, what runs is a share of it already: a device that is never cool goes by
+        // what its streams would take, or whatever came first would be all that it ever runs.
+        if factor == 1 { memory.peak = max(memory.peak, state.own) }
         guard factor < 1 else { return }
-        let full = budget.watts ?? thermal.full ?? memory.peak
-        // Nothing has run yet and nothing is limited: there is no power to take a share of, except none.
+        let full = budget.watts ?? thermal.full ?? (memory.peak.value > 0 ? memory.peak : state.most)
+        // Nothing runs and nothing is limited: there is no power to take a share of, except none.
         guard budget.watts != nil || full.value > 0 || factor == 0 else { return }
         var heat = state.temperature.map { "\($0)" } ?? ""
         for (margin, kind) in [(state.passiveMargin, "passive trip point"), (state.tripMargin, "trip point")] {
-            guard let margin, margin < thermal.fromBelowTrip else { continue }
+            guard thermal.countsTripPoints, let margin, margin < thermal.fromBelowTrip else { continue }
             heat += (heat.isEmpty ? "" : ", ") + (margin.value >= 0 ? "\(margin) below" : "\(-margin) above") + " a \(kind)"
         }
         budget.watts = full * factor

@@ -105,7 +105,7 @@ extension PowerPolicy {
         let standard = Thermal()
         let below = try table.number("derate_from_below_trip", default: standard.fromBelowTrip.value, range: 0...100)
         let least = try table.number("derate_to_below_trip", default: min(standard.toBelowTrip.value, below / 2), range: 0...100)
-        guard below > least else { throw table.error("derate_from_below_trip", "must be more than derate_to_below_trip (\(least))") }
+        guard below > least || (below == 0 && least == 0) else { throw table.error("derate_from_below_trip", "must be more than derate_to_below_trip (\(least))") }
         return Thermal(
             from: from.map { Celsius($0) }, to: to.map { Celsius($0) },
             full: try table.optionalNumber("full_watts", range: 0 ... .infinity).map { Watts($0) },

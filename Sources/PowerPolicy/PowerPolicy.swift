@@ -77,10 +77,12 @@ public struct PowerPolicy: Hashable, Sendable {
         public var to: Celsius?
         /// The same by how far the device is below the nearest trip point, where the kernel tells one. At a passive one, where the
         /// kernel slows the device down, `leastAtPassive` stays: some zones are always there.
+        /// Trip points do not count where it is 0.
         public var fromBelowTrip: Celsius
         /// Below `fromBelowTrip`, 0 or more.
         public var toBelowTrip: Celsius
-        /// What counts as full power while the budget is unlimited; nil: the most seen while cool.
+        /// What counts as full power while the budget is unlimited; nil: the most seen while cool, or what all streams take at their best
+        /// where it was never cool.
         public var full: Watts?
 
         /// Share that is left however warm a zone with a passive trip point is.
@@ -96,6 +98,9 @@ public struct PowerPolicy: Hashable, Sendable {
             self.toBelowTrip = toBelowTrip
         }
 
+        /// Whether power falls near trip points.
+        public var countsTripPoints: Bool { fromBelowTrip > toBelowTrip }
+
         /// Whether it says temperatures, and nothing else than usual of trip points.
         public var isAbsolute: Bool { self == Thermal(from: from, to: to, full: full) && from != nil }
 
@@ -108,6 +113,7 @@ public struct PowerPolicy: Hashable, Sendable {
             var factor: Double?
             if let temperature, temperature.isFinite, let from, let to { factor = (to - temperature) / (to - from) }
             func near(_ margin: Celsius) -> Double { (margin - toBelowTrip) / (fromBelowTrip - toBelowTrip) }
+            guard countsTripPoints else { return factor.map { min(1, max(0, $0)) } }
             if let tripMargin, tripMargin.isFinite { factor = min(factor ?? 1, near(tripMargin)) }
             if let passiveMargin, passiveMargin.isFinite { factor = min(factor ?? 1, max(Self.leastAtPassive, near(passiveMargin))) }
             return factor.map { min(1, max(0, $0)) }

@@ -81,6 +81,8 @@ public struct PowerState: Hashable, Sendable {
     public var ordinary = 0.0
     /// The least that the streams which must not pause can run on; zero when there are none.
     public var least: Watts
+    /// What all streams would take, each at its best.
+    public var most = Watts.zero
     /// Of the hottest part.
     public var temperature: Celsius?
     /// How far the part that is closest to its hot or critical trip point is below it, negative past it; nil where the kernel tells of

@@ -78,6 +78,14 @@ public struct RestForecaster: Sendable {
     /// Share of each quarter of an hour on a charger, and on how many days there was one.
     var charging = [Double?](repeating: nil, count: binCount)
     var chargingDays = [Int](repeating: 0, count: binCount)
+    /// When each quarter of an hour was last seen, in seconds since 1970.
+    var seenAt = [Double?](repeating: nil, count: binCount)
+    /// The wall clock at the last look, in seconds since 1970 (without one, from 0 on), and the seconds seen by this process.
+    var wallNow = 0.0
+    var awake = 0.0
+    var isTimed = false
+    /// When the file was written that this was read from, if that is yet to come by the clock of then.
+    public internal(set) var ahead: WallTime?
     private var bin = Bin()
     /// Base loads of the last `memory` quarters of hours: in their order, and ascending.
     var loadsByAge: [Double] = []
@@ -96,6 +104,7 @@ public struct RestForecaster: Sendable {
         var net = 0.0
         var seconds = 0.0
         var acSeconds = 0.0
+        var at = 0.0
     }
 
     /// An exponential mean that is a plain mean while young.
@@ -150,11 +159,18 @@ public struct RestForecaster: Sendable {
     ///   - span: time since the look before, for which this one speaks.
     ///   - secondOfDay: local time, 0 to 86400.
     ///   - doubt: one standard deviation of inference's part, which was taken off.
-    public mutating func observe(net: Watts, acOnline: Bool, span: Seconds, secondOfDay: Double, doubt: Watts = .zero) {
+    ///   - wall: the time now; nil: so much later than the look before.
+    public mutating func observe(
+        net: Watts, acOnline: Bool, span: Seconds, secondOfDay: Double, doubt: Watts = .zero, wall: WallTime? = nil
+    ) {
         guard net.isFinite, span.isFinite, span.value >= 0, span.value < 6 * 3600 else { return }
         let seconds = max(span.value, 1)
         elapsed += seconds
+        awake += seconds
+        isTimed = isTimed || wall != nil
+        wallNow = wall.map(\.secondsSince1970) ?? wallNow + seconds
         turn(to: Int(secondOfDay / Self.binLength) % Self.binCount)
+        bin.at = wallNow
         if acOnline {
             bin.acSeconds += seconds
             // How long a load has lasted is told by what was seen of it.
@@ -229,8 +245,10 @@ public struct RestForecaster: Sendable {
             let share = bin.acSeconds / all
             charging[bin.index] = charging[bin.index].map { 0.5 * ($0 + share) } ?? share
             if share > 0.5 { chargingDays[bin.index] += 1 }
+            seenAt[bin.index] = bin.at
             findNoon()
         }
+        forgetOldBins()
         bin = Bin()
         bin.index = index
     }
@@ -249,21 +267,6 @@ public struct RestForecaster: Sendable {
         if darkBins >= 8 { today = (0, 0) }
         today.seen += bin.harvest
         today.expected += before * bin.seconds
-    }
-
-    /// The middle of what a whole day's sun brought, told in the night after it.
-    private mutating func findNoon() {
-        guard everNegative, darkBins == 8 else { return }
-        var east = 0.0
-        var north = 0.0
-        for (index, watts) in harvest.enumerated() {
-            let angle = 2 * .pi * (Double(index) + 0.5) / Double(Self.binCount)
-            north += (watts ?? 0) * cos(angle)
-            east += (watts ?? 0) * sin(angle)
-        }
-        guard north != 0 || east != 0 else { return }
-        let second = atan2(east, north) / (2 * .pi) * 86400
-        noonSeen = second < 0 ? second + 86400 : second
     }
 
     /// Ends a charging window once the plug has been out for longer than a loose one.

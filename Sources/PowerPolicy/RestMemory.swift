@@ -12,6 +12,10 @@ extension RestForecaster {
     /// Beyond this a figure is none of ours.
     private static let largest = 1e12
 
+    /// Of the form that is written; and of the one before, in which bins do not say when they were seen.
+    private static let header = "jouled-rest 2"
+    private static let formerHeader = "jouled-rest 1"
+
     private typealias Row = (key: String, values: [Double?])
 
     /// All that was seen, with a checksum in the last line.
@@ -24,12 +28,14 @@ extension RestForecaster {
             ("parted", [parted?.since, parted.map { $0.isAbove ? 1 : 0 }]), ("low", [lowSince, harvestNow]), ("sun", [lastNegative, negativeSpan, noonSeen, dawn]),
             ("today", [today.seen, today.expected, Double(darkBins)]), ("plug", [acSeconds, Double(acWindows), acSince, acLast]),
         ]
+        // Without a clock, quarters of hours were counted from 0 on.
+        let correction = isTimed ? 0 : wall.secondsSince1970 - wallNow
         for index in 0..<Self.binCount where charging[index] != nil {
-            rows.append(("bin", [Double(index), harvest[index], base[index], charging[index], Double(chargingDays[index])]))
+            rows.append(("bin", [Double(index), harvest[index], base[index], charging[index], Double(chargingDays[index]), seenAt[index].map { $0 + correction }]))
         }
         rows += loadsByAge.map { ("load", [$0]) }
         let lines = rows.map { row in ([row.key] + row.values.map { $0.map { "\($0)" } ?? "-" }).joined(separator: " ") + "\n" }
-        return SealedLines.seal("jouled-rest 1\n" + lines.joined())
+        return SealedLines.seal(Self.header + "\n" + lines.joined())
     }
 
     /// Reads what `persistentText` gave, and forgets what a break makes worthless.
@@ -40,7 +46,8 @@ extension RestForecaster {
     public init(persistentText text: String, name: String, at wall: WallTime) throws(JouledError) {
         func corrupt(_ line: Int, _ what: String) -> JouledError { JouledError(.corruptForecast, "\(name):\(line): \(what)") }
         let lines: [(number: Int, line: String)]
-        do { lines = try SealedLines.open(text, header: "jouled-rest 1") } catch { throw corrupt(error.line, error.what) }
+        let isFormer = text.hasPrefix(Self.formerHeader + "\n")
+        do { lines = try SealedLines.open(text, header: isFormer ? Self.formerHeader : Self.header) } catch { throw corrupt(error.line, error.what) }
         self.init()
         var at: (wall: Double, second: Double)?
         for (number, line) in lines {
@@ -50,16 +57,19 @@ extension RestForecaster {
             if key == "at" {
                 guard values.count == 2, let wall = values[0], let second = values[1], Self.isOfDay(second) else { throw corrupt(number, "is no time") }
                 at = (wall, second)
-            } else if !take((String(key), values)) {
+            } else if !take((String(key), values), isFormer: isFormer) {
                 throw corrupt(number, "is nothing that is known of the rest of the device")
             }
         }
         guard let at else { throw corrupt(1, "does not say when it was written") }
-        age(by: abs(wall.secondsSince1970 - at.wall), since: at.second)
+        if isFormer { assumeSeen(before: at.wall, secondOfDay: at.second) }
+        (wallNow, isTimed) = (wall.secondsSince1970, true)
+        age(by: wallNow - at.wall)
+        if wallNow < at.wall { ahead = WallTime(secondsSince1970: at.wall) }
     }
 
     /// - Returns: false for a row that cannot be.
-    private mutating func take(_ row: Row) -> Bool {
+    private mutating func take(_ row: Row, isFormer: Bool) -> Bool {
         let values = row.values
         switch (row.key, values.count) {
         case ("elapsed", 1): return set(&elapsed, values[0])
@@ -87,11 +97,13 @@ extension RestForecaster {
             guard let windows = Self.count(values[1]) else { return false }
             (acWindows, acSince, acLast) = (windows, values[2], values[3])
             return set(&acSeconds, values[0])
-        case ("bin", 5):
+        case ("bin", isFormer ? 5 : 6):
             guard let index = Self.count(values[0]), index < Self.binCount, let share = values[3], (0...1).contains(share), let days = Self.count(values[4]) else {
                 return false
             }
+            guard isFormer || values[5] != nil else { return false }
             (harvest[index], base[index], charging[index], chargingDays[index]) = (values[1], values[2], share, days)
+            seenAt[index] = isFormer ? nil : values[5]
             return true
         case ("load", 1):
             guard let load = values[0], loadsByAge.count < Self.memory else { return false }
@@ -111,10 +123,19 @@ extension RestForecaster {
     private static func isOfDay(_ second: Double) -> Bool { second >= 0 && second < 86400 }
     private static func count(_ value: Double?) -> Int? { value.flatMap { Int(exactly: $0) }.flatMap { $0 >= 0 && $0 < 1_000_000 ? $0 : nil } }
 
-    /// Forgets what a break of so many seconds makes worthless; a clock that was set counts as one.
-    /// - Parameter second: local time when it began.
-    private mutating func age(by gap: Double, since second: Double) {
-        guard gap > Self.brief else { return }
+    /// What lies ahead of the time at which the file was written was seen on the day before, where it does not say.
+    private mutating func assumeSeen(before wall: Double, secondOfDay second: Double) {
+        for index in 0..<Self.binCount where charging[index] != nil {
+            let middle = (Double(index) + 0.5) * Self.binLength
+            seenAt[index] = wall - (middle <= second ? second - middle : second - middle + 86400)
+        }
+    }
+
+    /// Forgets what a break of so many seconds makes worthless.
+    /// - Parameter gap: negative where the clock is behind the file: how long the break was is not known then, as on a device whose
+    ///   clock is yet to be set. What the present was like counts no more, and times of day are kept until the clock tells their age.
+    private mutating func age(by gap: Double) {
+        guard abs(gap) > Self.brief else { return forgetOldBins() }
         guard gap <= Self.oldest else { return self = RestForecaster() }
         // The base load may be another one by now. Where a sun may shine, some of the level must stay: without it, what is left of
         // the load by day would be taken for the load.
@@ -124,14 +145,8 @@ extension RestForecaster {
         (lowSince, harvestNow, negativeSpan) = (nil, 0, 0)
         (today, darkBins) = ((0, 0), 0)
         (acSince, acLast) = (nil, nil)
-        lastNegative = lastNegative.map { $0 - gap }
-        for index in 0..<Self.binCount {
-            // What lies ahead of the time at which the break began was seen on the day before.
-            let middle = (Double(index) + 0.5) * Self.binLength
-            let before = middle <= second ? second - middle : second - middle + 86400
-            guard gap + before > Self.oldest else { continue }
-            (harvest[index], base[index], charging[index], chargingDays[index]) = (nil, nil, nil, 0)
-        }
+        lastNegative = lastNegative.map { $0 - max(0, gap) }
+        forgetOldBins()
     }
 }
 

@@ -117,13 +117,15 @@ extension Baseline {
         var choices = [Choice?](repeating: nil, count: scenario.streams.count)
         var use: [String: Double] = [:]
         var chosen: [Int: BaselineView.Candidate] = [:]
+        var artefacts = Artefacts(scenario)
+        let candidates = live.map(view.candidates)
         while true {
             var best: (stream: Int, candidate: BaselineView.Candidate, rate: Double)?
-            for stream in live {
+            for (position, stream) in live.enumerated() {
                 let now = chosen[stream]
-                var others = view.memory
-                for (other, candidate) in chosen where other != stream { others.load(candidate.choice.option) }
-                for candidate in view.candidates(stream) where candidate.utility > now?.utility ?? 0 && others.fits(candidate.choice.option) {
+                let free = artefacts.free(without: now?.choice.option)
+                for candidate in candidates[position] where candidate.utility > now?.utility ?? 0 {
+                    guard artefacts.fits(candidate.choice.option, in: free, without: now?.choice.option) else { continue }
                     let more = candidate.power - (now?.power ?? 0)
                     let time = candidate.time - (now?.unit == candidate.unit ? now?.time ?? 0 : 0)
                     guard more <= budget, use[candidate.unit, default: 0] + time <= scenario.unitUtilization[candidate.unit] ?? .infinity
@@ -136,12 +138,38 @@ extension Baseline {
             if let old = chosen[best.stream] {
                 budget += old.power
                 use[old.unit, default: 0] -= old.time
+                artefacts.uses[old.choice.option] -= 1
             }
             budget -= best.candidate.power
             use[best.candidate.unit, default: 0] += best.candidate.time
             chosen[best.stream] = best.candidate
+            artefacts.uses[best.candidate.choice.option] += 1
         }
         for (stream, candidate) in chosen { choices[stream] = candidate.choice }
         return choices
+    }
+}
+
+/// By how many streams each variant on a unit is used.
+private struct Artefacts {
+    private let megabytes: [Double]
+    private let limit: Double
+    /// By index into the scenario's options.
+    var uses: [Int]
+
+    init(_ scenario: Scenario) {
+        megabytes = scenario.options.map(\.residentMegabytes)
+        limit = scenario.residentMegabytes ?? .infinity
+        uses = [Int](repeating: 0, count: megabytes.count)
+    }
+
+    /// Memory that is left should one stream stop using `option`.
+    func free(without option: Int?) -> Double {
+        uses.indices.reduce(limit) { uses[$1] > ($1 == option ? 1 : 0) ? $0 - megabytes[$1] : $0 }
+    }
+
+    /// Whether others have `option` loaded, or there is room for it.
+    func fits(_ option: Int, in free: Double, without own: Int?) -> Bool {
+        uses[option] > (option == own ? 1 : 0) || megabytes[option] <= free * (1 + 1e-12)
     }
 }

@@ -94,6 +94,8 @@ public struct Scenario: Sendable, Equatable {
     public var streams: [Stream]
     /// Ascending in time; what the first row says also holds before it.
     public var rows: [Row]
+    /// What the file says that has no effect, with file and line.
+    public var notices: [String] = []
 
     /// The index of the row that holds at `time`, in seconds.
     func row(at time: Double) -> Int {

@@ -1,5 +1,4 @@
 import ConfigDocument
-import PowerPolicy
 import Units
 
 extension Scenario {
@@ -33,7 +32,7 @@ extension Scenario {
             charger: Watts(try battery.number("charger_w", default: 0, range: 0...1e9)))
         let gauge = try root.table("gauge")
         self.gauge = Gauge(
-            period: Seconds(try gauge.number("period_s", range: 1...1e7)),
+            period: Seconds(try Self.positive(gauge, "period_s")),
             quantum: try gauge.number("quantum_percent", range: 0...100) / 100,
             powerNoise: try gauge.number("power_noise", default: 0, range: 0...10))
         hasMeter = try root.optionalTable("meter")?.bool("present") ?? false
@@ -44,20 +43,23 @@ extension Scenario {
         var options: [Option] = []
         for table in try root.tables("option") {
             let option = try Self.option(table)
-            // A second row would be planned with, and the first be billed.
-            guard !options.contains(where: { ($0.model, $0.variant, $0.unit) == (option.model, option.variant, option.unit) }) else {
-                throw table.error("variant", "there is another [[option]] '\(option.variant)' of model '\(option.model)' on unit '\(option.unit)'")
+            guard let known = options.first(where: { ($0.model, $0.variant, $0.unit) == (option.model, option.variant, option.unit) }) else {
+                options.append(option)
+                continue
             }
-            options.append(option)
+            // Said twice is said once; of two that differ, one would be planned with and the other be billed.
+            guard known == option else {
+                throw table.error("variant", "there is another [[option]] '\(option.variant)' of model '\(option.model)' on unit '\(option.unit)', with other figures")
+            }
         }
         guard !options.isEmpty else { throw root.error("option", "a scenario needs at least one [[option]]", code: .missingKey) }
         self.options = options
         let units = Set(options.map(\.unit))
         let truth = try root.optionalTable("truth")
-        energyScale = try Self.map(truth, "energy_scale", units)
-        latencyScale = try Self.map(truth, "latency_scale", units)
+        energyScale = try Self.map(truth, "energy_scale", units, &notices)
+        latencyScale = try Self.map(truth, "latency_scale", units, &notices)
         let limits = try root.optionalTable("limits")
-        unitUtilization = try Self.map(limits, "unit_utilization", units)
+        unitUtilization = try Self.map(limits, "unit_utilization", units, &notices)
         residentMegabytes = try limits?.optionalNumber("resident_mb", range: 0...1e9)
         var streams: [Stream] = []
         for table in try root.tables("stream") {
@@ -74,14 +76,25 @@ extension Scenario {
         try root.finish()
     }
 
-    private static func map(_ table: ConfigTable?, _ key: String, _ units: Set<String>) throws(JouledError) -> [String: Double] {
+    /// - Parameter notices: is told of units that no option is on: one table may serve scenarios of several devices, or be misspelt.
+    private static func map(
+        _ table: ConfigTable?, _ key: String, _ units: Set<String>, _ notices: inout [String]
+    ) throws(JouledError) -> [String: Double] {
         guard let inner = try table?.optionalTable(key) else { return [:] }
         var map: [String: Double] = [:]
         for unit in inner.keys {
-            guard units.contains(unit) else { throw inner.error(unit, "no [[option]] is on unit '\(unit)'; there are: \(units.sorted().joined(separator: ", "))") }
+            if !units.contains(unit) {
+                notices.append(inner.error(unit, "no [[option]] is on unit '\(unit)'; there are: \(units.sorted().joined(separator: ", "))").message)
+            }
             map[unit] = try inner.number(unit, range: 0...1000)
         }
         return map
+    }
+
+    private static func positive(_ table: ConfigTable, _ key: String) throws(JouledError) -> Double {
+        let value = try table.number(key, range: -.greatestFiniteMagnitude ... .greatestFiniteMagnitude)
+        guard value > 0 else { throw table.error(key, "must be more than 0, is \(value)") }
+        return value
     }
 
     private static func option(_ table: ConfigTable) throws(JouledError) -> Option {
@@ -108,7 +121,8 @@ extension Scenario {
         guard cadences.count == qualities.count else {
             throw table.error("cadence_quality", "has \(qualities.count) factors for \(cadences.count) cadences")
         }
-        let weight = try table.number("weight", default: 1, range: PowerPolicy.ModelRules.weights)
+        // Only weights' ratios count, hence whatever scale is written in; sums of these are still numbers.
+        let weight = try table.number("weight", default: 1, range: 1e-100...1e100)
         return Stream(
             name: try table.string("name"), model: try table.string("model"), start: Seconds(start), end: Seconds(end),
             hop: Seconds(try table.number("hop_s", range: 1e-6...1e6)),

@@ -93,6 +93,9 @@ private struct Run {
         return policy
     }
 
+    /// No gauge is looked at more often, whatever its period is: time must pass.
+    static let shortestPeriod = 1e-3
+
     static func time(_ seconds: Double) -> MonotonicTime { MonotonicTime(nanoseconds: UInt64((1000 + seconds) * 1e9)) }
 
     mutating func finish() -> ScenarioOutcome {
@@ -104,8 +107,9 @@ private struct Run {
         var refreshes = 1.0
         refresh()
         streamsChanged(isFirst: true)
+        let period = max(Self.shortestPeriod, scenario.gauge.period.value)
         while twin.time < until {
-            let refreshAt = refreshes * scenario.gauge.period.value
+            let refreshAt = refreshes * period
             let edgeAt = nextEdge < sorted.count ? sorted[nextEdge] : .infinity
             let next = min(until, refreshAt, edgeAt)
             let wasAlive = twin.alive

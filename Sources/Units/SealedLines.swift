@@ -18,7 +18,7 @@ public enum SealedLines {
         guard let seal = lines.last, seal.hasPrefix("checksum ") else { throw Damage(line: max(1, lines.count), what: "has no checksum") }
         let body = lines.dropLast().map { $0 + "\n" }.joined()
         guard seal == "checksum \(Checksum.text(of: body.utf8))" else { throw Damage(line: lines.count, what: "the checksum does not match") }
-        guard lines[0] == header else { throw Damage(line: 1, what: "is not of version 1") }
+        guard lines[0] == header else { throw Damage(line: 1, what: "is not of version \(header.split(separator: " ").last ?? "1")") }
         return lines.enumerated().dropFirst().dropLast().map { ($0.offset + 1, $0.element) }
     }
 }

@@ -6,8 +6,19 @@ import Units
 
 /// The journal that the daemon would have written on a simulated day, as far as a replay reads it.
 enum SimulatedJournal {
+    /// 128 bits in hexadecimal digits, the same for the same name and seed (FNV-1a).
+    private static func boot(_ scenario: Scenario) -> String {
+        ["high", "low"].map { half in
+            let hash = "\(half) \(scenario.seed) \(scenario.name)".utf8.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+            let digits = String(hash, radix: 16)
+            return String(repeating: "0", count: 16 - digits.count) + digits
+        }.joined()
+    }
+
     /// In the form of `journalctl -o export`, in the order of time.
-    static func bytes(of outcome: ScenarioOutcome) -> [UInt8] {
+    /// The scenario's name and seed stand for the boot, so that journals of several days in one are told apart.
+    static func bytes(of outcome: ScenarioOutcome, _ scenario: Scenario) -> [UInt8] {
+        let boot = boot(scenario)
         var entries: [(at: MonotonicTime, rank: Int, fields: [(name: String, value: String)])] = []
         var number = 1
         for decision in outcome.recorded {
@@ -29,6 +40,6 @@ enum SimulatedJournal {
         }
         // A stream's end comes before the decision that it leads to.
         entries.sort { ($0.at, $0.rank) < ($1.at, $1.rank) }
-        return entries.flatMap { JournalExport.text(of: [("__MONOTONIC_TIMESTAMP", "\($0.at.nanoseconds / 1000)")] + $0.fields) }
+        return entries.flatMap { JournalExport.text(of: [("__MONOTONIC_TIMESTAMP", "\($0.at.nanoseconds / 1000)"), ("_BOOT_ID", boot)] + $0.fields) }
     }
 }

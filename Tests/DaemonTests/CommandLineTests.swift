@@ -144,6 +144,27 @@ struct CommandLineTests {
         }
     }
 
+    // MARK: Simulated days
+
+    @Test("Journals of two simulated days, one behind the other, are in order")
+    func journals() throws {
+        let directory = TemporaryDirectory()
+        let scenario = try #require(TemporaryDirectory.contents(of: Installation.root + "/config/scenarios/wearable.toml"))
+        let trace = try #require(TemporaryDirectory.contents(of: Installation.root + "/config/scenarios/wearable.csv"))
+        let text = String(decoding: scenario, as: UTF8.self).replacing("until_s = 57600", with: "until_s = 7200")
+        directory.write("wearable.csv", String(decoding: trace, as: UTF8.self))
+        directory.write("1.toml", text.replacing("energy_scale = {", with: "energy_scale = { cpus = 2.0,"))
+        directory.write("2.toml", text.replacing("seed = 1", with: "seed = 2"))
+        let first = try run(["simulate", directory("1.toml"), "--journal", "-"], in: directory)
+        let second = try run(["simulate", directory("2.toml"), "--journal", "-"], in: directory)
+        let note = "joulectl: note: \(directory("1.toml")):26: key 'truth.energy_scale.cpus': no [[option]] is on unit 'cpus'"
+        #expect(first.status == 0 && first.error.contains(note), "\(first.error)")
+        #expect(second.status == 0 && !second.error.contains("note:") && first.out.contains("_BOOT_ID=") && first.out != second.out)
+        directory.write("both.export", first.out + second.out)
+        let replayed = try run(["replay", directory("both.export")], in: directory)
+        #expect(replayed.status == 0 && !replayed.error.contains("comes after") && !replayed.error.contains("there twice"), "\(replayed)")
+    }
+
     // MARK: Nonsense
 
     @Test("Numbers out of range are refused with the range, and the usage is the command's own")

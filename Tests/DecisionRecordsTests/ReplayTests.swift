@@ -146,7 +146,7 @@ struct ReplayTests {
         var record = try #require(records(RandomScenario.make(seed: 503)).records.first { $0.inputs.state.battery?.energy != nil })
         record.inputs.policy.thermal = .init(from: Celsius(60), to: Celsius(80))
         #expect(record.text.hasPrefix("{\"v\":1,") && !record.text.contains("belowTrip"))
-        for thermal in [PowerPolicy.Thermal(), .init(from: Celsius(60), to: Celsius(80)), .init(full: Watts(1), fromBelowTrip: Celsius(7.1), toBelowTrip: .zero)] {
+        for thermal in [PowerPolicy.Thermal(), .init(from: Celsius(60), to: Celsius(80)), .init(full: Watts(1), fromBelowTrip: Celsius(7.1), toBelowTrip: .zero), .init(fromBelowTrip: .zero, toBelowTrip: .zero)] {
             record.inputs.policy.thermal = thermal
             record.inputs.state.tripMargin = Celsius(5.3)
             record.inputs.state.passiveMargin = Celsius(7.2)
@@ -155,7 +155,7 @@ struct ReplayTests {
             #expect(record.text.hasPrefix("{\"v\":3,") && read.inputs.state.tripMargin == Celsius(5.3) && read.inputs.state.passiveMargin == Celsius(7.2) && read.inputs.policy.thermal == thermal)
             #expect(read.replay().isEmpty && read.text == record.text, "\(read.replay())")
             (record.inputs.state.tripMargin, record.inputs.state.passiveMargin) = (nil, nil)
-            #expect(!record.differences(from: DecisionRecord.Outcome(record.inputs.derive())).isEmpty, "it counts")
+            #expect(record.differences(from: DecisionRecord.Outcome(record.inputs.derive())).isEmpty == !thermal.countsTripPoints, "it counts")
         }
     }
 

@@ -43,6 +43,19 @@ struct WorkedNumbersTests {
         #expect(engine(0.0023).placements[1]?.option == nil)
     }
 
+    @Test("A quarter of the power on a device that was never cool is a quarter of what its streams want")
+    func neverCool() throws {
+        var engine = engine(nil)
+        engine.adopt(PowerPolicy(kind: .unlimited, thermal: .init(from: Celsius(60), to: Celsius(80))), named: "warm")
+        let reading = DecisionEngine.Reading(battery: nil, draw: nil, acOnline: true, temperature: Celsius(75), takenAt: Self.now)
+        engine.observe(reading, usage: .init(span: .zero, profiled: []), wall: WallTime(secondsSince1970: 0), utcOffset: .zero)
+        for _ in 0..<2 {
+            let decision = engine.decide(because: .policy, at: Self.now, wall: WallTime(secondsSince1970: 0), utcOffset: .zero)
+            #expect(abs((decision.budget.watts?.value ?? 0) - 0.081 / 4) < 1e-9, "\(decision.budget)")
+        }
+        #expect(engine.placements[1]?.option?.plan.variant == "int8")
+    }
+
     @Test("The mixed variant with two layers that fall back loses to full INT8 at any budget")
     func fallback() {
         for milliwatts in [2.5, 5, 9, 10.26, 11, 40, 80] { #expect(engine(milliwatts / 1000).placements[1]?.option?.plan.variant == "int8", "\(milliwatts) mW") }

@@ -6,6 +6,12 @@ import Units
 
 @Suite("Planner")
 struct PlannerTests {
+    @Test("Ordinals of cadences", arguments: [(1, ""), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (12, "12th"), (13, "13th"), (21, "21st"), (22, "22nd"), (23, "23rd"), (111, "111th"), (122, "122nd")])
+    func ordinals(cadence: Int, expected: String) {
+        let option = PlanOption(variant: "int8", unit: "cpu", cadence: cadence, quality: 1, variantQuality: 1, power: Watts(1), utilization: 0, latencyP99: .zero)
+        #expect(option.words == "int8 on cpu\(cadence == 1 ? "" : ", every \(expected) window"), 1 per wake-up")
+    }
+
     @Test("The optimum of brute force, in 7,000 random cases", arguments: 0..<70)
     func bruteForce(block: Int) {
         var kinds: [PlanConstraint: Int] = [:]

@@ -191,6 +191,9 @@ struct BudgetTests {
         #expect(share(warm, 85, below: 40) == 0.75, "far from any trip the policy's word counts")
         #expect(share(warm, 85, below: 4) == 0.25, "never the rest of it at a trip point")
         #expect(share(.init(fromBelowTrip: Celsius(20), toBelowTrip: Celsius(0)), 60, below: 5) == 0.25)
+        let deaf = PowerPolicy.Thermal(from: Celsius(80), to: Celsius(100), fromBelowTrip: .zero, toBelowTrip: .zero)
+        #expect(share(deaf, 60, below: -5, passive: -9) == 1 && share(deaf, 85, below: 0, passive: -9) == 0.75, "trip points do not count")
+        #expect(share(deaf, nil, below: 6, passive: 6) == 1)
         var memory = PolicyMemory()
         var now = state(3600)
         (now.temperature, now.tripMargin) = (Celsius(79), Celsius(6))
@@ -216,5 +219,20 @@ struct BudgetTests {
         #expect(watts(.unlimited, 70, own: 1.6) == 1.5, "a share of the most seen while cool, not of what is left")
         #expect(watts(.unlimited, 70, own: 0.7) == 1.5)
         #expect(watts(.unlimited, 80) == 0)
+    }
+
+    @Test("Heat: a device that was never cool goes by what its streams take at their best, not by what came first")
+    func neverCool() {
+        var memory = PolicyMemory()
+        func watts(_ celsius: Double, own: Double, most: Double) -> Double? {
+            var now = state(3600)
+            (now.temperature, now.own, now.most) = (Celsius(celsius), Watts(own), Watts(most))
+            return PowerPolicy(kind: .unlimited, thermal: .init(from: Celsius(60), to: Celsius(80))).budget(for: now, memory: &memory).watts?.value
+        }
+        #expect(watts(75, own: 0, most: 0) == nil, "no stream, no share of it")
+        #expect(watts(75, own: 0.001, most: 0.001) == 0.00025)
+        #expect(watts(75, own: 0.00025, most: 2) == 0.5)
+        #expect(watts(50, own: 1.6, most: 2) == nil)
+        #expect(watts(75, own: 1, most: 2) == 0.4, "once it was cool, what was seen counts")
     }
 }

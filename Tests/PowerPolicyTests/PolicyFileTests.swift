@@ -38,6 +38,10 @@ struct PolicyFileTests {
         #expect(night.description == "until ten")
         #expect(night.thermal == .init(from: Celsius(60), to: Celsius(80), full: Watts(1.5)))
         #expect(try read("kind = \"unlimited\"\n[thermal]\n").thermal == .init())
+        let none = try read("kind = \"unlimited\"\n[thermal]\nderate_from_celsius = 60\nderate_to_celsius = 80\nderate_from_below_trip = 0")
+        #expect(none.thermal == .init(from: Celsius(60), to: Celsius(80), fromBelowTrip: .zero, toBelowTrip: .zero))
+        #expect(try read("kind = \"unlimited\"\n[thermal]\nderate_from_below_trip = 0\nderate_to_below_trip = 0").thermal?.countsTripPoints == false)
+        #expect(none.differences.contains { $0.key == "thermal.derate_from_below_trip" && $0.value.hasPrefix("0") }, "\(none.differences)")
         let trips = try read("kind = \"unlimited\"\n[thermal]\nderate_from_below_trip = 15\nderate_to_below_trip = 5")
         #expect(trips.thermal == .init(fromBelowTrip: Celsius(15), toBelowTrip: Celsius(5)))
         #expect(trips.differences.map(\.key) == ["kind", "thermal.derate_from_below_trip", "thermal.derate_to_below_trip"])
@@ -81,6 +85,7 @@ struct PolicyFileTests {
             ("kind = \"levels\"\nhysteresis_percent = 20\n[[level]]\nabove_percent = 90\nwatts = 1\n[[level]]\nabove_percent = 0\nwatts = 0", "p.toml:2: key 'hysteresis_percent': the highest level could never be entered again: 90 % + 20 % is over 100 %"),
             ("kind = \"unlimited\"\n[thermal]\nderate_from_celsius = 80\nderate_to_celsius = 70", "p.toml:4: key 'thermal.derate_to_celsius': must be above derate_from_celsius (80.0)"),
             ("kind = \"unlimited\"\n[thermal]\nderate_from_celsius = 80", "p.toml:2: key 'thermal.derate_to_celsius': belongs to derate_from_celsius; without both, trip points alone count"),
+            ("kind = \"unlimited\"\n[thermal]\nderate_from_below_trip = 0\nderate_to_below_trip = 3", "p.toml:3: key 'thermal.derate_from_below_trip': must be more than derate_to_below_trip (3.0)"),
             ("kind = \"unlimited\"\n[thermal]\nderate_from_below_trip = 2\nderate_to_below_trip = 3", "p.toml:3: key 'thermal.derate_from_below_trip': must be more than derate_to_below_trip (3.0)"),
             ("kind = \"unlimited\"\n[models.vad]\nfloor = 1.2", "p.toml:3: key 'models.vad.floor': must be between 0 and 1, is 1.2"),
             ("kind = \"unlimited\"\n[models.vad]\nweight = 0", "p.toml:3: key 'models.vad.weight': must be between 0.001 and 1000, is 0"),

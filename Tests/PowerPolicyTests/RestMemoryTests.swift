@@ -77,16 +77,67 @@ struct RestMemoryTests {
         #expect(abs(again.baseLoad.value - 2) < 0.2, "\(again.baseLoad)")
     }
 
-    @Test("What is older than two days says nothing; nor does a clock that was set by days")
+    @Test("What is older than two days says nothing; a clock that is behind tells no age")
     func old() throws {
         var forecaster = RestForecaster()
         Self.see(&forecaster, from: 0, to: 44.5)
         // Saved at half past eight in the evening: 40 hours later what was seen before half past twelve is too old.
         let late = try Self.restarted(forecaster, at: 44.5, after: 40)
         #expect(late.harvest[40] == nil && late.harvest[52] != nil && late.harvest[68] != nil && late.harvest[95] == nil)
-        let lost = [50.0, -50, 1e6].map { gap in (try? Self.restarted(forecaster, at: 44.5, after: gap)) ?? forecaster }
+        let lost = [50.0, 1e6].map { gap in (try? Self.restarted(forecaster, at: 44.5, after: gap)) ?? forecaster }
         #expect(lost.allSatisfy { !$0.hasData && income($0, hour: 12) == 24 * 3600 && $0.harvest.allSatisfy { $0 == nil } })
-        #expect(try Self.restarted(forecaster, at: 44.5, after: -2).harvest[40] != nil)
+        for behind in [-2.0, -50, -40_000] {
+            var early = try Self.restarted(forecaster, at: 44.5, after: behind)
+            #expect(early.harvest[40] != nil && early.harvest[95] != nil && early.ahead == WallTime(secondsSince1970: Self.midnight + 44.5 * 3600))
+            // Once the clock is right, it tells what is too old.
+            let wall = WallTime(secondsSince1970: Self.midnight + 84.5 * 3600)
+            for minute in 0..<31 {
+                early.observe(
+                    net: Watts(1), acOnline: false, span: Seconds(60), secondOfDay: 12.5 * 3600 + Double(minute) * 60,
+                    wall: WallTime(secondsSince1970: wall.secondsSince1970 + Double(minute) * 60))
+            }
+            #expect(early.harvest[40] == nil && early.harvest[60] != nil && early.harvest[95] == nil)
+        }
+    }
+
+    @Test("A charger that no longer comes is forgotten by a device that runs at other times only", arguments: [true, false])
+    func habits(isRestarted: Bool) throws {
+        var forecaster = RestForecaster()
+        /// Hours of a day, one reading a minute.
+        func use(day: Int, _ hours: Range<Int>, charging: Bool) throws {
+            for minute in hours.lowerBound * 60..<hours.upperBound * 60 {
+                let second = Double(minute) * 60
+                let wall = WallTime(secondsSince1970: Self.midnight + Double(day) * Self.day + second)
+                forecaster.observe(net: Watts(charging ? -4 : 1), acOnline: charging, span: Seconds(60), secondOfDay: second, wall: wall)
+            }
+            guard isRestarted else { return }
+            let end = WallTime(secondsSince1970: Self.midnight + Double(day) * Self.day + Double(hours.upperBound) * 3600)
+            let text = forecaster.persistentText(at: end, secondOfDay: Double(hours.upperBound) * 3600)
+            forecaster = try RestForecaster(persistentText: text, name: "rest", at: WallTime(secondsSince1970: end.secondsSince1970 + 3600))
+        }
+        for day in 0..<3 {
+            try use(day: day, 0..<17, charging: false)
+            try use(day: day, 18..<21, charging: true)
+        }
+        #expect(forecaster.charging[19 * 4].map { $0 > 0.9 } == true && forecaster.chargingDays[19 * 4] == 3)
+        for day in 3..<7 { try use(day: day, 8..<10, charging: false) }
+        #expect(forecaster.charging[19 * 4] == nil && forecaster.chargingDays[19 * 4] == 0)
+        #expect(forecaster.charging[8 * 4] != nil)
+    }
+
+    @Test("A file of the form before is read: what lies ahead in the day was seen the day before")
+    func former() throws {
+        var forecaster = RestForecaster()
+        Self.see(&forecaster, from: 0, to: 44.5)
+        let wall = Self.midnight + 44.5 * 3600
+        let text = forecaster.persistentText(at: WallTime(secondsSince1970: wall), secondOfDay: 20.5 * 3600)
+        let rows = text.split(separator: "\n").dropFirst().filter { !$0.hasPrefix("checksum") }
+            .map { $0.hasPrefix("bin ") ? $0.split(separator: " ").dropLast().joined(separator: " ") : String($0) }
+        let former = SealedLines.seal((["jouled-rest 1"] + rows).map { $0 + "\n" }.joined())
+        let read = try RestForecaster(persistentText: former, name: "rest", at: WallTime(secondsSince1970: wall + 60))
+        #expect(read.harvest == forecaster.harvest && read.charging == forecaster.charging)
+        let late = try RestForecaster(persistentText: former, name: "rest", at: WallTime(secondsSince1970: wall + 40 * 3600))
+        #expect(late.harvest[40] == nil && late.harvest[52] != nil && late.harvest[95] == nil)
     }
 
     @Test("Any damage is told with file and line, and nothing is taken")
@@ -100,7 +151,7 @@ struct RestMemoryTests {
         }
         let body = text.split(separator: "checksum ")[0]
         for (old, new) in [
-            ("elapsed ", "elapsed -"), ("elapsed ", "elapsed x"), ("at ", "at nan "), ("bin 3.0 ", "bin 96 "), ("load ", "loud "), ("jouled-rest 1", "jouled-rest 2"),
+            ("elapsed ", "elapsed -"), ("elapsed ", "elapsed x"), ("at ", "at nan "), ("bin 3.0 ", "bin 96 "), ("load ", "loud "), ("jouled-rest 2", "jouled-rest 3"), ("jouled-rest 2", "jouled-rest 1"),
             ("long ", "long 1e300 "), ("bin 3.0 ", "bin 3.0 1 "), ("at ", "when "),
         ] {
             let broken = SealedLines.seal(String(body).replacing(old, with: new))

@@ -139,6 +139,56 @@ struct ReplayTests {
         }
     }
 
+    /// The greedy baseline with what is loaded counted anew for each stream and step.
+    private func plainGreedy(_ view: BaselineView, _ live: [Int], budget: Double) -> [Choice?] {
+        var budget = budget
+        let scenario = view.scenario
+        var use: [String: Double] = [:]
+        var chosen: [Int: BaselineView.Candidate] = [:]
+        while true {
+            var best: (stream: Int, candidate: BaselineView.Candidate, rate: Double)?
+            for stream in live {
+                let now = chosen[stream]
+                var others = view.memory
+                for other in chosen.keys.sorted() where other != stream { if let candidate = chosen[other] { others.load(candidate.choice.option) } }
+                for candidate in view.candidates(stream) where candidate.utility > now?.utility ?? 0 && others.fits(candidate.choice.option) {
+                    let more = candidate.power - (now?.power ?? 0)
+                    let time = candidate.time - (now?.unit == candidate.unit ? now?.time ?? 0 : 0)
+                    guard more <= budget, use[candidate.unit, default: 0] + time <= scenario.unitUtilization[candidate.unit] ?? .infinity else { continue }
+                    let rate = (candidate.utility - (now?.utility ?? 0)) / max(more, 1e-12)
+                    if rate > best?.rate ?? 0 { best = (stream, candidate, rate) }
+                }
+            }
+            guard let best else { break }
+            if let old = chosen[best.stream] {
+                budget += old.power
+                use[old.unit, default: 0] -= old.time
+            }
+            budget -= best.candidate.power
+            use[best.candidate.unit, default: 0] += best.candidate.time
+            chosen[best.stream] = best.candidate
+        }
+        return scenario.streams.indices.map { chosen[$0]?.choice }
+    }
+
+    @Test("The greedy baseline counts what is loaded as if it were counted anew", arguments: 0..<12 as Range<UInt64>)
+    func greedyMemory(seed: UInt64) {
+        var scenario = RandomScenario.make(seed: seed)
+        let all = Array(scenario.streams.indices)
+        let total = scenario.options.reduce(0) { $0 + $1.residentMegabytes }
+        for share in [0.1, 0.3, 0.6, 1] {
+            scenario.residentMegabytes = total * share
+            for charge in [0.2, 0.9] {
+                var view = BaselineView(scenario)
+                let stored = scenario.battery.capacity.value * charge
+                view.observe(charge: stored, rest: 0, online: false)
+                let usable = stored - scenario.battery.capacity.value * scenario.goal.reserve
+                let expected = plainGreedy(view, all, budget: max(0, usable / max(60, scenario.goal.until.value)))
+                #expect(Baseline.greedy.choose(view, live: all, at: 0) == expected, "seed \(seed), \(share) of all memory, charge \(charge)")
+            }
+        }
+    }
+
     @Test("A policy's rules hold for what the scenario does not state, and what it states holds over them")
     func policyRules() throws {
         var scenario = Fixture.scenario(capacity: 1e6, initial: 1, reserve: 0, base: 0, until: 600)

@@ -35,14 +35,15 @@ struct ScenarioReadingTests {
         arguments: [
             ("quantum_percent = 1.0", "quantum_percent = \"soon\"", "s.toml:10: key 'gauge.quantum_percent'"),
             ("seed = 3", "seed = 3\nspeed = 4", "s.toml:4: key 'speed': unknown key; did you mean 'seed'?"),
-            ("weight = 3.0", "weight = 1e-8", "weight': must be between 0.001 and 1000, is 1e-08"),
+            ("weight = 3.0", "weight = 0", "weight': must be between 1e-100 and 1e+100, is 0"),
+            ("weight = 3.0", "weight = inf", "weight': must be"),
             ("p99_ms = 15.0", "p99_ms = 1.0", "p99_ms': is below p50_ms"),
             ("cadences = [1, 2, 4]", "cadences = [1, 1]", "cadences': must be different"),
             ("cadence_quality = [1.0, 0.93, 0.78]", "cadence_quality = [1.0]", "cadence_quality': has 1 factors for 3 cadences"),
-            ("period_s = ", "period_s = 0.5 # ", "s.toml:9: key 'gauge.period_s': must be between 1 and"),
-            ("energy_scale = { ", "energy_scale = { cpus = 2.0, ", "s.toml:18: key 'truth.energy_scale.cpus': no [[option]] is on unit 'cpus'; there are: "),
-            ("latency_scale = { ", "latency_scale = { cpus = 2.0, ", "key 'truth.latency_scale.cpus': no [[option]] is on unit 'cpus'"),
-            ("unit_utilization = { ", "unit_utilization = { cpus = 0.5, ", "key 'limits.unit_utilization.cpus': no [[option]] is on unit 'cpus'"),
+            ("period_s = ", "period_s = 0 # ", "s.toml:9: key 'gauge.period_s': must be more than 0, is 0"),
+            ("period_s = ", "period_s = -1 # ", "s.toml:9: key 'gauge.period_s': must be more than 0, is -1"),
+            ("period_s = ", "period_s = nan # ", "s.toml:9: key 'gauge.period_s': must be"),
+            ("energy_scale = { ", "energy_scale = { cpus = -2.0, ", "s.toml:18: key 'truth.energy_scale.cpus': must be between 0 and"),
         ])
     func errors(old: String, new: String, expected: String) {
         let text = RandomScenario.make(seed: 3).text.toml
@@ -57,7 +58,63 @@ struct ScenarioReadingTests {
         }
     }
 
-    @Test("A second row of one variant on one unit is refused with its line")
+    @Test(
+        "A unit that no option is on is a notice with its line",
+        arguments: [
+            ("energy_scale = { ", "energy_scale = { cpus = 2.0, ", "s.toml:18: key 'truth.energy_scale.cpus': no [[option]] is on unit 'cpus'; there are: "),
+            ("latency_scale = { ", "latency_scale = { cpus = 2.0, ", "s.toml:19: key 'truth.latency_scale.cpus': no [[option]] is on unit 'cpus'"),
+            ("unit_utilization = { ", "unit_utilization = { cpus = 0.5, ", "s.toml:21: key 'limits.unit_utilization.cpus': no [[option]] is on unit 'cpus'"),
+        ])
+    func strangeUnit(old: String, new: String, expected: String) throws {
+        let scenario = RandomScenario.make(seed: 3)
+        let text = scenario.text.toml
+        let range = try #require(text.range(of: old))
+        var read = try Scenario(reading: ConfigDocument(file: "s.toml", text: text.replacingCharacters(in: range, with: new)))
+        #expect(read.notices.count == 1 && read.notices[0].hasPrefix(expected), "\(read.notices)")
+        var plain = try Scenario(reading: ConfigDocument(file: "s.toml", text: text))
+        #expect(plain.notices.isEmpty)
+        (read.rows, plain.rows) = (scenario.rows, scenario.rows)
+        read.goal.until = Seconds(3600)
+        plain.goal.until = Seconds(3600)
+        #expect(ScenarioReplay(read).run().utility == ScenarioReplay(plain).run().utility)
+    }
+
+    @Test("A scenario's weights may have any scale", arguments: [0x1p-33, 0x1p33, 0x1p-300, 0x1p300])
+    func scaledWeights(scale: Double) throws {
+        var scenario = RandomScenario.make(seed: 3)
+        scenario.goal.until = Seconds(3600)
+        let (plain, best) = (ScenarioReplay(scenario).run().utility, Oracle(scenario).utility)
+        for index in scenario.streams.indices { (scenario.streams[index].weight, scenario.streams[index].statesWeight) = (scenario.streams[index].weight * scale, true) }
+        var read = try Scenario(reading: ConfigDocument(file: "s.toml", text: scenario.text.toml))
+        #expect(read.streams.map(\.weight) == scenario.streams.map(\.weight))
+        read.rows = scenario.rows
+        // Of the same figures, which go through the file not to the last bit.
+        #expect(abs(ScenarioReplay(scenario).run().utility - plain) < 1e-9)
+        #expect(abs((Oracle(scenario).utility ?? 0) - (best ?? 0)) < 1e-9)
+        #expect(ScenarioReplay(read).run().utility > 0)
+    }
+
+    @Test("A gauge may be as quick as it likes", arguments: [0.001, 0.5, 1e-300])
+    func quickGauge(period: Double) throws {
+        var scenario = RandomScenario.make(seed: 3)
+        scenario.gauge.period = Seconds(period)
+        let rows = scenario.rows
+        scenario = try Scenario(reading: ConfigDocument(file: "s.toml", text: scenario.text.toml))
+        #expect(scenario.gauge.period == Seconds(period))
+        (scenario.rows, scenario.goal.until) = (rows, Seconds(2))
+        #expect(ScenarioReplay(scenario).run().decisions >= 1)
+    }
+
+    @Test("An equal second row of one variant on one unit counts once")
+    func sameOptionTwice() throws {
+        let scenario = RandomScenario.make(seed: 3)
+        var twice = scenario
+        twice.options.append(scenario.options[0])
+        let read = try Scenario(reading: ConfigDocument(file: "s.toml", text: twice.text.toml))
+        #expect(read.options == (try Scenario(reading: ConfigDocument(file: "s.toml", text: scenario.text.toml))).options)
+    }
+
+    @Test("A second row of one variant on one unit that differs is refused with its line")
     func twoOptions() throws {
         let scenario = RandomScenario.make(seed: 3)
         var twice = scenario
@@ -68,7 +125,7 @@ struct ScenarioReadingTests {
         #expect {
             _ = try Scenario(reading: ConfigDocument(file: "s.toml", text: twice.text.toml))
         } throws: {
-            "\($0)" == "s.toml:\((line ?? 0) + 1): key 'option[\(twice.options.count - 1)].variant': there is another [[option]] '\(option.variant)' of model '\(option.model)' on unit '\(option.unit)'"
+            "\($0)" == "s.toml:\((line ?? 0) + 1): key 'option[\(twice.options.count - 1)].variant': there is another [[option]] '\(option.variant)' of model '\(option.model)' on unit '\(option.unit)', with other figures"
         }
     }
 

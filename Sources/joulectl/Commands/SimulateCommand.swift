@@ -65,12 +65,13 @@ struct SimulateCommand: ParsableCommand {
             if let random { return RandomTrial(count: random, first: seed).lines.forEach(Console.out) }
             guard let file else { return }
             let scenario = try Scenario.load(file)
+            for notice in scenario.notices { Console.error("joulectl: note: \(notice)") }
             let chosen = try policy.map { path throws(JouledError) in try PowerPolicy.load(path) }
             var replay = ScenarioReplay(scenario, controller: .jouled(chosen))
             replay.recordsDecisions = journal != nil
             replay.keepsTrack = report != nil
             let outcome = replay.run()
-            if let journal { try Console.write(SimulatedJournal.bytes(of: outcome), file: journal, mode: 0o644) }
+            if let journal { try Console.write(SimulatedJournal.bytes(of: outcome, scenario), file: journal, mode: 0o644) }
             var result = ScenarioReport(
                 name: scenario.name, controller: policy ?? "jouled",
                 outcome: outcome, oracle: Oracle(scenario).utility)
