@@ -159,11 +159,11 @@ extension PowerPolicy {
 
     private static func derate(_ budget: inout Budget, _ thermal: Thermal, _ state: PowerState, _ memory: inout PolicyMemory) {
         guard let factor = thermal.factor(at: state.temperature, tripMargin: state.tripMargin, passiveMargin: state.passiveMargin) else { return }
-        // While cool, learn what "full power" means. Warm, what runs is a share of it already: a device that is never cool goes by
-        // what its streams would take, or whatever came first would be all that it ever runs.
+        // While cool, learn what "full power" means. Warm, what runs is a share of it already: what its streams would
+        // take counts, too, or whatever ran first would be all that ever runs.
         if factor == 1 { memory.peak = max(memory.peak, state.own) }
         guard factor < 1 else { return }
-        let full = budget.watts ?? thermal.full ?? (memory.peak.value > 0 ? memory.peak : state.most)
+        let full = budget.watts ?? thermal.full ?? max(memory.peak, state.most)
         // Nothing runs and nothing is limited: there is no power to take a share of, except none.
         guard budget.watts != nil || full.value > 0 || factor == 0 else { return }
         var heat = state.temperature.map { "\($0)" } ?? ""
