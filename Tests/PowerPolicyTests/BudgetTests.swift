@@ -233,6 +233,7 @@ struct BudgetTests {
         #expect(watts(75, own: 0.001, most: 0.001) == 0.00025)
         #expect(watts(75, own: 0.00025, most: 2) == 0.5)
         #expect(watts(50, own: 1.6, most: 2) == nil)
-        #expect(watts(75, own: 1, most: 2) == 0.4, "once it was cool, what was seen counts")
+        #expect(watts(75, own: 1, most: 1) == 0.4, "once it was cool, what was seen counts")
+        #expect(watts(75, own: 1, most: 2) == 0.5, "but not if more is wanted by now")
     }
 }
