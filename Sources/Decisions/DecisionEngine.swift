@@ -38,7 +38,7 @@ public struct DecisionEngine: Sendable {
     /// Whether external power is on, but gives less than the device takes, so that plans are made as on battery.
     public var isSupplyWeak: Bool { external.isWeak }
     /// Slow-downs of units that the plan was made for.
-    private var plannedLatency = LatencyModel()
+    var plannedLatency = LatencyModel()
     private var plannedAt: MonotonicTime?
     private var lastPrice = 0.0
     var openedAt: [UInt64: MonotonicTime] = [:]
@@ -273,31 +273,6 @@ public struct DecisionEngine: Sendable {
         let decision = Decision(trigger: trigger, budget: outcome.budget, plan: plan, limits: outcome.limits, changes: changes, state: outcome.state, inputs: inputs)
         latest = decision
         return decision
-    }
-
-    /// Whether what runs still meets its deadlines and fits into its units' time, by what is known of their slow-downs now.
-    private func isInTime(_ decision: Decision) -> Bool {
-        var shares: [String: Double] = [:]
-        for placement in placements.values {
-            guard let plan = placement.option?.plan else { continue }
-            let slower = latency.cautiousFactor(of: plan.unit) / plannedLatency.cautiousFactor(of: plan.unit)
-            guard slower > 1 else { continue }
-            if plan.latencyP99 * slower > placement.request.latencyTolerance, plan.latencyP99 <= placement.request.latencyTolerance { return false }
-            shares[plan.unit, default: 0] += plan.utilization * slower
-        }
-        return shares.allSatisfy { unit, share in share <= (decision.limits.unitUtilization[unit] ?? PlanLimits.defaultUtilization) * 1.001 }
-    }
-
-    /// Forgets how slow units were that nothing has run on for long, where a stream pauses because all of its options would be late:
-    /// nothing else would ever tell that they have cooled.
-    private mutating func retrySlowUnits(at now: MonotonicTime) {
-        let due = latency.slowUnits(at: now)
-        guard !due.isEmpty else { return }
-        for placement in placements.values where placement.option == nil {
-            let options = RunOption.all(for: placement.request, by: energy, latency: latency).map(\.plan)
-            guard options.allSatisfy({ $0.latencyP99 > placement.request.latencyTolerance }) else { continue }
-            for unit in due where options.contains(where: { $0.unit == unit }) { latency.retry(unit) }
-        }
     }
 
     /// What a decision now is made from.

@@ -49,6 +49,20 @@ struct Explanation {
         let cost = merit(stream, option) - worth(stream, option) - (merit(stream, chosen) - worth(stream, chosen))
         return abs(cost) > 1e-9 * prepared.demands[stream].weight ? cost : 0
     }
+    /// Whether the better option's energy, its loading included, costs more than what it gains beyond what a change must; as `Upgrades` has it.
+    private func isPricedOut(_ stream: Int, _ better: Int) -> Bool {
+        let (demand, chosen) = (prepared.demands[stream], outcome.choice[stream])
+        var settled = demand
+        settled.secondsSinceSwitch = Seconds(.infinity)
+        func penalty(_ option: Int, _ demand: StreamDemand) -> Double {
+            demand.weight * Prepared.penalty(option < 0 ? nil : demand.options[option], demand, prepared.limits)
+        }
+        // What only the dwell adds is no price.
+        func net(_ option: Int) -> Double { worth(stream, option) + penalty(option, demand) - penalty(option, settled) }
+        let least = penalty(better, settled) - penalty(chosen, settled)
+        let gain = demand.weight * (demand.options[better].quality - (chosen < 0 ? 0 : demand.options[chosen].quality))
+        return net(better) + (gain > least ? 0 : least) <= net(chosen)
+    }
     /// How long the dwell still forbids a stream to change to the option; nil: not at all, as a change of pace, or not more than the choice.
     private func dwell(_ stream: Int, _ option: Int) -> Seconds? {
         let (demand, chosen) = (prepared.demands[stream], outcome.choice[stream])
@@ -127,13 +141,7 @@ struct Explanation {
     }
 
     private func loadEnergy() -> Joules {
-        var loaded = Set<Int>()
-        for (stream, demand) in prepared.demands.enumerated() {
-            guard let current = demand.current,
-                let option = demand.options.firstIndex(where: { $0.sameArtefact(as: current) })
-            else { continue }
-            loaded.insert(prepared.artefactOf[stream][option])
-        }
+        var loaded = prepared.resident
         var energy = Joules.zero
         for (stream, option) in outcome.choice.enumerated() where option >= 0 {
             if loaded.insert(prepared.artefactOf[stream][option]).inserted {
@@ -177,7 +185,7 @@ struct Explanation {
                 gain = worth(stream, option) - worth(stream, chosen)
                 binding = obstacle.constraint
             }
-            if let option = betterOption(stream), merit(stream, option) <= merit(stream, chosen) { isPricedOut = true }
+            if let option = betterOption(stream), self.isPricedOut(stream, option) { isPricedOut = true }
             for option in prepared.demands[stream].options.indices where aside == nil {
                 guard let exclusion = prepared.exclusion[stream][option] else { continue }
                 let better = prepared.worth[stream][option] > worth(stream, chosen) + 1e-9
@@ -242,7 +250,7 @@ struct Explanation {
     /// Why a stream does not run `better`, which it could.
     private func against(_ stream: Int, _ demand: StreamDemand, _ better: Int, _ chosen: Int) -> String {
         let words = words(demand.options[better])
-        guard merit(stream, better) > merit(stream, chosen) else {
+        if isPricedOut(stream, better) {
             let more = power(stream, better) - power(stream, chosen)
             let gain = demand.weight * (demand.options[better].quality - demand.options[chosen].quality)
             return "\(words) takes \(Watts(more)) more, \(elsewhere(prepared.limits.energyPrice * more / gain))"

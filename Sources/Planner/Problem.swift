@@ -109,15 +109,21 @@ struct Prepared {
         }
     }
 
-    /// Takes off what loading costs where an artefact is not in memory yet, spread over the time that it is expected to serve. Streams
-    /// that begin to share one at the same time are charged each: a load too many is held against a change, never one too few.
-    private mutating func chargeLoads() {
-        guard limits.energyPrice > 0, limits.loadHorizon.value > 0 else { return }
+    /// Artefacts that run already.
+    var resident: Set<Int> {
         var resident = Set<Int>()
         for (stream, demand) in demands.enumerated() {
             guard let current = demand.current, let option = demand.options.firstIndex(where: { $0.sameArtefact(as: current) }) else { continue }
             resident.insert(artefactOf[stream][option])
         }
+        return resident
+    }
+
+    /// Takes off what loading costs where an artefact is not in memory yet, spread over the time that it is expected to serve. Streams
+    /// that begin to share one at the same time are charged each: a load too many is held against a change, never one too few.
+    private mutating func chargeLoads() {
+        guard limits.energyPrice > 0, limits.loadHorizon.value > 0 else { return }
+        let resident = resident
         for (stream, demand) in demands.enumerated() {
             for (option, plan) in demand.options.enumerated() where plan.loadEnergy.value > 0 && !resident.contains(artefactOf[stream][option]) {
                 worth[stream][option] -= limits.energyPrice * (plan.loadEnergy / limits.loadHorizon).value

@@ -6,8 +6,8 @@ import Units
 ///
 /// A gauge in whole percents is half a percent off at any time, but exact at the moment when it
 /// changes; counting on from there keeps most of that exactness. The estimate is a normal distribution that counting moves and widens and
-/// each reading cuts off at its step's bounds (assumed-density filtering): of 100 steps it leaves some 0.02 to 0.1 %. How coarse the steps are is told from the readings; what a gauge is off beyond its
-/// steps (its calibration) cannot be counted away, and counting may not lead away from the gauge by it.
+/// each reading cuts off at its step's bounds (assumed-density filtering): of steps of a percent it leaves 0.02 to 0.1 %. How coarse
+/// the steps are is told from the readings; what a gauge is off beyond them (its calibration) cannot be counted away, and counting may not lead away from the gauge by it.
 public struct ChargeEstimator: Sendable {
     /// Energy at `time`, and one standard deviation of it; nil before a reading.
     public private(set) var energy: Joules?
@@ -16,7 +16,7 @@ public struct ChargeEstimator: Sendable {
     /// The part of `deviation`, in joules, that counting can lessen: the gauge's rounding.
     private var rounding = 0.0
     /// Joules counted since a reading last cut the estimate off.
-    private var uncounted = 0.0
+    private var sinceCut = 0.0
     /// The smallest change of what the gauge shows, in joules; nil before any.
     private var finest: Double?
     /// The size of the latest change that counting did not explain; and of the gauge's steps where such changes have one size, in joules.
@@ -35,7 +35,7 @@ public struct ChargeEstimator: Sendable {
     /// Counting over so many seconds is a guess.
     static let longestGap = 6 * 3600.0
     /// One standard deviation of what is counted between two readings, as a share of it, and of what a power register is off all the time.
-    static let countingError = 0.2
+    static let countingError = 0.3
     static let registerError = 0.02
     /// How exactly a gauge changes where its step says, in steps.
     static let blur = 0.03
@@ -84,15 +84,15 @@ public struct ChargeEstimator: Sendable {
         }
         learnStep(moved, look)
         let step = step(widest)
-        uncounted += abs(counted)
+        sinceCut += abs(counted)
         // A register's error grows with what is counted, chance with its square root.
         rounding = hypot(rounding + Self.registerError * abs(counted), Self.countingError * counted)
         var estimate = known.value * Self.scale(before, look) + counted
         if finest == nil { estimate += (shown.value - estimate) * (1 - exp(-span / Self.pull)) }
         let low = shown.value - step / 2
         let high = shown.value + step / 2
-        if abs(moved) > Self.noise * (full ?? shown).value || uncounted >= step * Self.apart {
-            uncounted = 0
+        if abs(moved) > Self.noise * (full ?? shown).value || sinceCut >= step * Self.apart {
+            sinceCut = 0
             (estimate, rounding) = Self.between(low, high, blur: step * Self.blur, mean: estimate, deviation: rounding)
         }
         estimate = min(max(estimate, low), min(high, full?.value ?? .infinity))

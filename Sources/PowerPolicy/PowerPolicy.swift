@@ -82,7 +82,7 @@ public struct PowerPolicy: Hashable, Sendable {
         /// Below `fromBelowTrip`, 0 or more.
         public var toBelowTrip: Celsius
         /// What counts as full power while the budget is unlimited; nil: the most seen while cool, or what all streams take at their best
-        /// where it was never cool.
+        /// if that is more.
         public var full: Watts?
 
         /// Share that is left however warm a zone with a passive trip point is.

@@ -12,9 +12,7 @@ extension RestForecaster {
     /// Beyond this a figure is none of ours.
     private static let largest = 1e12
 
-    /// Of the form that is written; and of the one before, in which bins do not say when they were seen.
-    private static let header = "jouled-rest 2"
-    private static let formerHeader = "jouled-rest 1"
+    private static let header = "jouled-rest 1"
 
     private typealias Row = (key: String, values: [Double?])
 
@@ -46,8 +44,7 @@ extension RestForecaster {
     public init(persistentText text: String, name: String, at wall: WallTime) throws(JouledError) {
         func corrupt(_ line: Int, _ what: String) -> JouledError { JouledError(.corruptForecast, "\(name):\(line): \(what)") }
         let lines: [(number: Int, line: String)]
-        let isFormer = text.hasPrefix(Self.formerHeader + "\n")
-        do { lines = try SealedLines.open(text, header: isFormer ? Self.formerHeader : Self.header) } catch { throw corrupt(error.line, error.what) }
+        do { lines = try SealedLines.open(text, header: Self.header) } catch { throw corrupt(error.line, error.what) }
         self.init()
         var at: (wall: Double, second: Double)?
         for (number, line) in lines {
@@ -57,19 +54,18 @@ extension RestForecaster {
             if key == "at" {
                 guard values.count == 2, let wall = values[0], let second = values[1], Self.isOfDay(second) else { throw corrupt(number, "is no time") }
                 at = (wall, second)
-            } else if !take((String(key), values), isFormer: isFormer) {
+            } else if !take((String(key), values)) {
                 throw corrupt(number, "is nothing that is known of the rest of the device")
             }
         }
         guard let at else { throw corrupt(1, "does not say when it was written") }
-        if isFormer { assumeSeen(before: at.wall, secondOfDay: at.second) }
         (wallNow, isTimed) = (wall.secondsSince1970, true)
         age(by: wallNow - at.wall)
         if wallNow < at.wall { ahead = WallTime(secondsSince1970: at.wall) }
     }
 
     /// - Returns: false for a row that cannot be.
-    private mutating func take(_ row: Row, isFormer: Bool) -> Bool {
+    private mutating func take(_ row: Row) -> Bool {
         let values = row.values
         switch (row.key, values.count) {
         case ("elapsed", 1): return set(&elapsed, values[0])
@@ -97,13 +93,12 @@ extension RestForecaster {
             guard let windows = Self.count(values[1]) else { return false }
             (acWindows, acSince, acLast) = (windows, values[2], values[3])
             return set(&acSeconds, values[0])
-        case ("bin", isFormer ? 5 : 6):
-            guard let index = Self.count(values[0]), index < Self.binCount, let share = values[3], (0...1).contains(share), let days = Self.count(values[4]) else {
-                return false
-            }
-            guard isFormer || values[5] != nil else { return false }
+        case ("bin", 6):
+            guard let index = Self.count(values[0]), index < Self.binCount, let share = values[3], (0...1).contains(share), let days = Self.count(values[4]),
+                let seen = values[5]
+            else { return false }
             (harvest[index], base[index], charging[index], chargingDays[index]) = (values[1], values[2], share, days)
-            seenAt[index] = isFormer ? nil : values[5]
+            seenAt[index] = seen
             return true
         case ("load", 1):
             guard let load = values[0], loadsByAge.count < Self.memory else { return false }
@@ -122,14 +117,6 @@ extension RestForecaster {
 
     private static func isOfDay(_ second: Double) -> Bool { second >= 0 && second < 86400 }
     private static func count(_ value: Double?) -> Int? { value.flatMap { Int(exactly: $0) }.flatMap { $0 >= 0 && $0 < 1_000_000 ? $0 : nil } }
-
-    /// What lies ahead of the time at which the file was written was seen on the day before, where it does not say.
-    private mutating func assumeSeen(before wall: Double, secondOfDay second: Double) {
-        for index in 0..<Self.binCount where charging[index] != nil {
-            let middle = (Double(index) + 0.5) * Self.binLength
-            seenAt[index] = wall - (middle <= second ? second - middle : second - middle + 86400)
-        }
-    }
 
     /// Forgets what a break of so many seconds makes worthless.
     /// - Parameter gap: negative where the clock is behind the file: how long the break was is not known then, as on a device whose

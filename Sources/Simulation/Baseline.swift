@@ -44,26 +44,6 @@ struct BaselineView: Sendable {
         live.sorted { (scenario.streams[$1].weight, $0) < (scenario.streams[$0].weight, $1) }
     }
 
-    /// What is loaded: a variant on a unit once, however many streams run it.
-    struct Memory {
-        let scenario: Scenario
-        private var loaded: Set<Int> = []
-        private var free: Double
-
-        init(_ scenario: Scenario) {
-            self.scenario = scenario
-            free = scenario.residentMegabytes ?? .infinity
-        }
-
-        /// - Parameter option: an index into the scenario's options.
-        func fits(_ option: Int) -> Bool { loaded.contains(option) || scenario.options[option].residentMegabytes <= free * (1 + 1e-12) }
-
-        mutating func load(_ option: Int) {
-            if loaded.insert(option).inserted { free -= scenario.options[option].residentMegabytes }
-        }
-    }
-    var memory: Memory { Memory(scenario) }
-
     /// What a stream may run by the profile: at or above its floor, on time.
     func candidates(_ stream: Int) -> [Candidate] {
         let contract = scenario.streams[stream]
@@ -89,9 +69,10 @@ extension Baseline {
         var choices = [Choice?](repeating: nil, count: view.scenario.streams.count)
         let charge = view.charge / view.scenario.battery.capacity.value
         if self == .greedy { return greedy(view, live, time) }
-        var memory = view.memory
+        var artefacts = Artefacts(view.scenario)
         for stream in view.byWeight(live) {
-            let all = view.candidates(stream).filter { memory.fits($0.choice.option) }
+            let free = artefacts.free(without: nil)
+            let all = view.candidates(stream).filter { artefacts.fits($0.choice.option, in: free, without: nil) }
             let best = all.max { ($0.utility, -$0.power) < ($1.utility, -$1.power) }
             let cheapest = all.min { ($0.power, -$0.utility) < ($1.power, -$1.utility) }
             let middle = all.filter(\.isFullCadence).min { $0.power < $1.power }
@@ -103,7 +84,7 @@ extension Baseline {
             case .alwaysFP32: choices[stream] = (full ?? best)?.choice
             case .greedy: break
             }
-            if let choice = choices[stream] { memory.load(choice.option) }
+            if let choice = choices[stream] { artefacts.uses[choice.option] += 1 }
         }
         return choices
     }
@@ -150,7 +131,7 @@ extension Baseline {
     }
 }
 
-/// By how many streams each variant on a unit is used.
+/// By how many streams each variant on a unit is used: in memory it counts once.
 private struct Artefacts {
     private let megabytes: [Double]
     private let limit: Double

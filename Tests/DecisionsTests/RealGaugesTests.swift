@@ -44,14 +44,20 @@ struct RealGaugesTests {
         #expect(abs(engine.forecaster.baseLoad.value - 0.8) < 0.1)
     }
 
-    @Test("What was learned before a restart is not forgotten with the first readings")
-    func restart() {
+    /// After a restart, with one stream that runs: its unit takes `factor` of what is profiled, by what was learned before.
+    private func restarted(knowing factor: Double) -> DecisionEngine {
         var known = EnergyModel()
-        known.adopt(unit: "cpu", factor: 0.9, variance: 0.0004)
+        known.adopt(unit: "cpu", factor: factor, variance: 0.0004)
         var engine = Ahead.engine(hours: 10)
         engine.restore(known)
         engine.open(Ahead.request(1), at: Ahead.time(0))
         _ = engine.decide(because: .streamOpened, at: Ahead.time(0), wall: WallTime(secondsSince1970: 0), utcOffset: .zero)
+        return engine
+    }
+
+    @Test("What was learned before a restart is not forgotten with the first readings")
+    func restart() {
+        var engine = restarted(knowing: 0.9)
         for minute in 0..<10 {
             Ahead.look(&engine, at: Double(minute) * 60, energy: 9000 - Double(minute) * 60, draw: 1, profiled: 3)
         }
@@ -61,12 +67,7 @@ struct RealGaugesTests {
 
     @Test("What inference draws is told by what was learned before a restart, from the first moment on")
     func restartedPower() {
-        var known = EnergyModel()
-        known.adopt(unit: "cpu", factor: 0.5, variance: 0.0004)
-        var engine = Ahead.engine(hours: 10)
-        engine.restore(known)
-        engine.open(Ahead.request(1), at: Ahead.time(0))
-        _ = engine.decide(because: .streamOpened, at: Ahead.time(0), wall: WallTime(secondsSince1970: 0), utcOffset: .zero)
+        let engine = restarted(knowing: 0.5)
         let profiled = engine.runningPower().profiled.reduce(0) { $0 + $1.watts.value }
         #expect(profiled > 0 && abs(engine.inferencePower.watts.value / profiled - 0.5) < 1e-9)
     }

@@ -154,12 +154,11 @@ struct UpgradeTests {
             let label = "\(load) W: \(placement.reason) | \(placement.runnerUp) | \(upgrades.map(\.obstacles))"
             #expect(placement.reason.contains("the best it can have") == (placement.option != nil && upgrades.isEmpty), "\(label)")
             let isPricedOut = upgrades.contains { $0.obstacles.contains { if case .weight = $0 { true } else { false } } }
-            // Where the budget has no room for it either, the reason says that instead.
-            let saysBudget = placement.reason.hasSuffix("than the budget has left")
-            #expect(placement.reason.contains("later") == (isPricedOut && !saysBudget), "\(label)")
-            guard isPricedOut, !saysBudget, let upgrade = upgrades.first else { continue }
+            #expect(placement.reason.contains("later") == isPricedOut, "\(label)")
+            guard isPricedOut, let upgrade = upgrades.first else { continue }
             pricedOut += 1
-            #expect(placement.reason == "quality 0.950; fp32 on cpu, 1 per wake-up (1.000) takes \(upgrade.morePower) more, energy that buys \(placement.reason.split(separator: " ").suffix(5).joined(separator: " "))", "\(label)")
+            #expect(placement.reason.hasPrefix("quality 0.950; fp32 on cpu, 1 per wake-up (1.000) takes \(upgrade.morePower) more, energy that buys "), "\(label)")
+            #expect(placement.reason.hasSuffix("as much later"), "\(label)")
             #expect(placement.runnerUp.isEmpty || placement.runnerUp.hasSuffix("once its energy is paid for)"), "\(label)")
         }
         #expect(pricedOut > 2)
