@@ -99,6 +99,13 @@ struct DeviceTwin {
         settle()
     }
 
+    /// True power of a stream that runs `choice`.
+    func draw(of choice: Choice, by stream: Int) -> Double {
+        let option = scenario.options[choice.option]
+        let period = scenario.streams[stream].hop.value * Double(scenario.streams[stream].cadences[choice.cadence])
+        return option.joules.value * (scenario.energyScale[option.unit] ?? 1) / period
+    }
+
     private var artefacts: Set<Int> { Set(choices.compactMap { $0?.option }) }
 
     private mutating func load(excluding resident: Set<Int>) {
@@ -128,7 +135,7 @@ struct DeviceTwin {
             guard let choice, isLive(index) else { continue }
             let option = scenario.options[choice.option]
             let period = scenario.streams[index].hop.value * Double(scenario.streams[index].cadences[choice.cadence])
-            inferencePower += option.joules.value * (scenario.energyScale[option.unit] ?? 1) / period
+            inferencePower += draw(of: choice, by: index)
             use[option.unit, default: 0] += option.p50.value * (scenario.latencyScale[option.unit] ?? 1) / period
         }
         for (index, choice) in choices.enumerated() {

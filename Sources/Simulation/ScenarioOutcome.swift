@@ -75,16 +75,11 @@ public struct ScenarioOutcome: Sendable {
             goal = decision.budget.goal
         }
         guard changed || twin.time - (moments.last?.time ?? -.infinity) >= 300 else { return }
-        let running = twin.scenario.streams.indices.map { index -> String in
-            guard let choice = twin.choices[index] else { return "" }
-            let option = twin.scenario.options[choice.option]
-            return "\(option.variant)/\(option.unit)/\(twin.scenario.streams[index].cadences[choice.cadence])"
-        }
         moments.append(
             Moment(
                 time: twin.time, charge: twin.energy / twin.capacity, budget: decision.budget.watts?.value,
                 inference: twin.inferencePower, believed: believed.watts.value, believedDeviation: believed.deviation.value,
-                believedTruth: truth, base: twin.currentRow.base.value, running: running))
+                believedTruth: truth, base: twin.currentRow.base.value, running: twin.scenario.streams.indices.map(twin.running)))
     }
 
     mutating func close(_ twin: DeviceTwin, _ scenario: Scenario) {

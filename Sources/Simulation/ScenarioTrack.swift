@@ -71,12 +71,7 @@ extension DeviceTwin {
     private func choice(_ stream: Int) -> Choice? { alive && isLive(stream) ? choices[stream] : nil }
 
     /// True power of a stream.
-    func power(_ stream: Int) -> Double {
-        guard let choice = choice(stream) else { return 0 }
-        let option = scenario.options[choice.option]
-        let period = scenario.streams[stream].hop.value * Double(scenario.streams[stream].cadences[choice.cadence])
-        return option.joules.value * (scenario.energyScale[option.unit] ?? 1) / period
-    }
+    func power(_ stream: Int) -> Double { choice(stream).map { draw(of: $0, by: stream) } ?? 0 }
 
     /// What a stream earns; nil while it is not there.
     func quality(_ stream: Int) -> Double? {

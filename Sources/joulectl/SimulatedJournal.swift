@@ -6,13 +6,9 @@ import Units
 
 /// The journal that the daemon would have written on a simulated day, as far as a replay reads it.
 enum SimulatedJournal {
-    /// 128 bits in hexadecimal digits, the same for the same name and seed (FNV-1a).
+    /// 128 bits in hexadecimal digits, the same for the same name and seed.
     private static func boot(_ scenario: Scenario) -> String {
-        ["high", "low"].map { half in
-            let hash = "\(half) \(scenario.seed) \(scenario.name)".utf8.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
-            let digits = String(hash, radix: 16)
-            return String(repeating: "0", count: 16 - digits.count) + digits
-        }.joined()
+        ["high", "low"].map { Checksum.text(of: "\($0) \(scenario.seed) \(scenario.name)".utf8) }.joined()
     }
 
     /// In the form of `journalctl -o export`, in the order of time.
